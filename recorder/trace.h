@@ -1,0 +1,120 @@
+/*
+ * trace.h - a trace: one LMDB file that holds everything a replay needs and nothing from outside.
+ *
+ * Writer and reader of the format live side by side in this folder; schemas/trace.proto states its validity rules.
+ * A trace is untrusted input: every reader function may return -EBADMSG with a message naming the database and key.
+ * Named databases: meta, events, costs, checkpoints, pages, console (see recorder/FORMAT.md).
+ */
+#ifndef RINGSIDE_RECORDER_TRACE_H
+#define RINGSIDE_RECORDER_TRACE_H
+
+#include "vmm/event.h"
+#include "vmm/vm.h"
+
+#define TRACE_FORMAT_VERSION 1
+
+struct trace_meta_file { /* an input file of the recording: told, not needed */
+	char role[16];   /* kernel, initrd, module */
+	char name[256];  /* base name */
+	uint64_t bytes;
+	uint64_t hash;   /* XXH3-64 */
+};
+
+#define TRACE_MAX_FILES 16
+
+/* The header, committed before the first instruction; and the summary, rewritten at each commit. */
+struct trace_meta {
+	uint32_t format_version;
+	char writer[64];              /* program and version that wrote it */
+	char engine[16];              /* "interp" */
+	char cpu_model[32];
+	struct vm_config config;
+	char command_line[4096];      /* guest's */
+	uint32_t file_count;
+	struct trace_meta_file files[TRACE_MAX_FILES];
+	int64_t created;              /* seconds since 1970 UTC; not part of the digest */
+	char host[128];               /* host processor; not part of the digest */
+	uint64_t tsc_hz;              /* host cycle counter's frequency, 0 unknown; for cost columns */
+
+	/* summary, valid up to the last commit */
+	bool complete;                /* an EV_END was committed */
+	uint64_t events;              /* committed events */
+	uint64_t icount;              /* icount of the last committed event */
+	uint64_t digest;              /* XXH3-64 chain over all deterministic columns of all committed chunks and the header's
+	                                 deterministic part: equal for two recordings of the same deterministic run */
+	uint64_t event_bytes;         /* stored bytes of event chunks (compressed, headers included) */
+	uint64_t cost_bytes;
+	uint64_t run_ns;              /* host wall time of the run so far */
+	uint64_t console_bytes;
+	struct vm_counters counters;  /* at the end of the run */
+};
+
+/* ---- Writer ------------------------------------------------------------------------------------------------ */
+
+struct trace_writer;
+
+struct trace_writer_options {
+	bool overwrite;          /* an existing file is replaced; otherwise -EEXIST */
+	uint64_t map_size;       /* initial LMDB map in bytes; grows by itself; 0 = default */
+	unsigned commit_ms;      /* commit at least this often; 0 = default 100 */
+};
+
+/* Create the file, store header and the VM's present memory and registers as checkpoint 0, commit, start the packing thread.
+ * The writer reads meta's header part only. */
+int trace_writer_create(struct trace_writer **out, const char *path, const struct trace_meta *meta, struct vm *vm,
+                        const struct trace_writer_options *options, struct vm_error *err);
+/* The observer to plug into the VM. Appends to an in-memory chunk; blocks only when the packing thread is a bounded amount behind.
+ * event() returns false once the writer has failed (disk full): the VM then stops and trace_writer_close tells why. */
+void trace_writer_observer(struct trace_writer *w, struct vm_observer *out);
+/* Console bytes, stamped with the icount of the last event appended so far. */
+void trace_writer_console(struct trace_writer *w, enum vm_stream stream, const uint8_t *bytes, size_t len);
+/* So far, for progress display; callable from the vCPU thread at any time, cheap. */
+struct trace_writer_stats {
+	uint64_t events, bytes, chunks, commits;
+	uint64_t pack_ns; /* CPU time of the packing thread */
+};
+void trace_writer_get_stats(const struct trace_writer *w, struct trace_writer_stats *out);
+/* Flush, commit, free, also after a failure: then returns that failure; what was committed before stays replayable.
+ * vm may be NULL; otherwise final counters and digests are stored. meta_out (may be NULL) gets the final summary. */
+int trace_writer_close(struct trace_writer *w, struct vm *vm, struct trace_meta *meta_out, struct vm_error *err);
+
+/* ---- Reader ------------------------------------------------------------------------------------------------ */
+
+struct trace_reader;
+
+/* Checks that it is a trace, and its version, before anything else is looked at. Never writes to the file. */
+int trace_reader_open(struct trace_reader **out, const char *path, struct vm_error *err);
+void trace_reader_close(struct trace_reader *r);
+const struct trace_meta *trace_reader_meta(const struct trace_reader *r);
+
+/* Set up a freshly created VM (made with meta->config) from checkpoint 0: RAM and registers. */
+int trace_reader_restore(struct trace_reader *r, struct vm *vm, struct vm_error *err);
+
+/* Sequential reading with random access: a cursor. */
+struct trace_cursor;
+int trace_cursor_open(struct trace_cursor **out, struct trace_reader *r, struct vm_error *err);
+void trace_cursor_close(struct trace_cursor *c);
+/* The next event: 1 and *ev filled (blob borrowed until the next call), 0 at the end of the trace, or a negative errno.
+ * cost may be NULL; when the trace's cost columns are absent or damaged it is zeroed and trace_cursor_costs_ok() is false. */
+int trace_cursor_next(struct trace_cursor *c, struct event *ev, struct event_cost *cost, struct vm_error *err);
+/* The event that trace_cursor_next would return, without moving. */
+int trace_cursor_peek(struct trace_cursor *c, struct event *ev, struct vm_error *err);
+/* icount at or before which the next asynchronous event (interrupt, input, marker, DMA, checkpoint, end) at or after the cursor
+ * may come: exact when it lies in the present chunk, otherwise the chunk's last icount. UINT64_MAX at the end of the trace. */
+uint64_t trace_cursor_async_icount(struct trace_cursor *c);
+/* Move to event `seq` (0-based), or to the first event with icount >= icount. */
+int trace_cursor_seek(struct trace_cursor *c, uint64_t seq, struct vm_error *err);
+int trace_cursor_seek_icount(struct trace_cursor *c, uint64_t icount, struct vm_error *err);
+/* Number of the event that trace_cursor_next would return. */
+uint64_t trace_cursor_seq(const struct trace_cursor *c);
+bool trace_cursor_costs_ok(const struct trace_cursor *c);
+
+/* Walk console output in order; return nonzero from fn to stop (passed back). */
+int trace_console_each(struct trace_reader *r,
+                       int (*fn)(void *self, enum vm_stream stream, uint64_t icount, const uint8_t *bytes, size_t len),
+                       void *self, struct vm_error *err);
+
+/* Read everything there is, verify checksums, digests, order and references: 0 or the first error. progress may be NULL (0..1). */
+int trace_reader_check(struct trace_reader *r, void (*progress)(void *self, double done), void *self, struct vm_error *err);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * engine.h - run guest instructions in the real view until something needs the VMM.
+ *
+ * One entry: run this vCPU for at most N instructions, say why it stopped. Nothing outside this folder assumes that the processor is software.
+ * The engine fills vcpu->exit and leaves rip, icount, flags and FPU state exact.
+ */
+#ifndef RINGSIDE_VMM_ENGINE_ENGINE_H
+#define RINGSIDE_VMM_ENGINE_ENGINE_H
+
+#include "vmm/cpu/vcpu.h"
+
+struct engine;
+
+int engine_interp_create(struct engine **out, struct vcpu *c); /* -ENOMEM */
+void engine_destroy(struct engine *e);
+
+/* Real view only. Runs until vcpu->icount reaches icount_end, or an exit. vcpu->exit says which. */
+void engine_run(struct engine *e, uint64_t icount_end);
+/* Exactly one instruction (one iteration of a rep string), with MMIO and code-page writes allowed: hooks are called.
+ * EXIT_BUDGET when it retired. */
+void engine_step(struct engine *e);
+/* All decoded code is stale (memory was replaced from outside). */
+void engine_flush(struct engine *e);
+/* Decode the instruction at rip (present view) through the guest's page tables, without running it. Returns false and raises nothing
+ * when it cannot be fetched. For classifying exits and for the profiler's disassembly. */
+bool engine_fetch(struct vcpu *c, struct insn *out);
+
+struct engine_counters {
+	uint64_t traces_decoded, smc_invalidations;
+};
+void engine_get_counters(const struct engine *e, struct engine_counters *out);
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * mmu.h - linear to physical: the page walk, and a TLB that behaves as if infinite.
+ *
+ * Two levels. `fast` is a small direct-mapped table the engines look at inline, one for each context (supervisor, user). Behind
+ * it `store` remembers every translation since the architecture last said it goes, so that accessed and dirty bits do not
+ * depend on the size of `fast`, nor on which engine ran. A fast entry's read, write and exec tags are set only for what needs no further look:
+ *
+ *   - read:  RAM page, readable in this context, no debug watch on it
+ *   - write: as read, writable, PTE dirty bit set, ram.dirty set, holds no decoded code
+ *   - exec:  RAM page, executable in this context
+ *
+ * Everything else goes through the slow functions: walk, MMIO, code pages, page crossers, watchpoints.
+ * A permission failure against a stored translation walks again before it faults (SDM vol. 3A 4.10.4.3 allows either).
+ */
+#ifndef RINGSIDE_VMM_MEM_MMU_H
+#define RINGSIDE_VMM_MEM_MMU_H
+
+#include "vmm/mem/ram.h"
+
+#define TLB_FAST_BITS 10
+#define TLB_FAST_SIZE (1u << TLB_FAST_BITS)
+#define TLB_NO_TAG 1ull /* no page address has bit 0 set */
+
+enum mmu_context { MMU_SUPERVISOR = 0, MMU_USER = 1 };
+enum mmu_access { MMU_READ = 0, MMU_WRITE = 1, MMU_EXEC = 2 };
+
+struct tlb_entry { /* 32 bytes */
+	uint64_t read, write, exec; /* linear page address, or TLB_NO_TAG */
+	uintptr_t addend;           /* host address = linear address + addend */
+};
+
+struct tlb_store;
+
+struct mmu {
+	struct tlb_entry *tlb;                  /* = fast[context]: what engines index */
+	struct tlb_entry fast[2][TLB_FAST_SIZE];
+	enum mmu_context context;
+	bool split_views;                       /* model 0/3/3: supervisor and user are separate views; a crossing empties `fast` */
+	bool stepping;                          /* slow path may touch MMIO and code pages (set for one instruction at a time) */
+	struct ram *ram;
+	struct tlb_store *store;
+	uint32_t generation;                    /* changes whenever a linear -> physical mapping or context may have changed: jump caches compare it */
+	uint64_t fills, flushes, view_switches;
+	/* guest's paging registers, copied here by mmu_set_paging() */
+	uint32_t cr0, cr3, cr4;
+	/* debug register watch: pages whose tags are never set; see mmu_set_watch() */
+	uint32_t watch_page[4];
+	unsigned watch_count;
+};
+
+struct mmu_fault {
+	uint32_t error; /* page-fault error code: P, W, U of SDM vol. 3A 4.7; U by context */
+	uint64_t cr2;
+};
+
+int mmu_init(struct mmu *m, struct ram *ram, bool split_views); /* -ENOMEM */
+void mmu_free(struct mmu *m);
+
+/* New CR0, CR3, CR4 values: keeps or flushes translations as the architecture says (SDM vol. 3A 4.10.4.1): a CR3 load keeps global
+ * pages when CR4.PGE; changes of CR0.PG, CR0.WP, CR4.PGE, CR4.PSE flush all. `cr3_loaded`: a MOV to CR3 happened, even with an equal value. */
+void mmu_set_paging(struct mmu *m, uint32_t cr0, uint32_t cr3, uint32_t cr4, bool cr3_loaded);
+void mmu_flush_all(struct mmu *m);                 /* global pages too; counts one flush */
+void mmu_invlpg(struct mmu *m, uint64_t lin);      /* the page containing lin, all of a 4 MiB page */
+void mmu_set_context(struct mmu *m, enum mmu_context context); /* counts a view switch when it changes and split_views */
+/* Debug watches: count linear page addresses whose accesses must all take the slow path. Empties fast. */
+void mmu_set_watch(struct mmu *m, const uint32_t *pages, unsigned count);
+/* A page began to hold code: no fast write tag may point at it. */
+void mmu_forget_writes(struct mmu *m, uint64_t page_gpa);
+
+/* Translate one access that does not cross a page, in `context`, setting accessed/dirty bits and filling store and fast (fast only for
+ * the current context). Returns 0 and *gpa, or -1 and *fault. Identity when CR0.PG = 0. The gpa may lie outside RAM. */
+int mmu_translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, uint64_t *gpa,
+                  struct mmu_fault *fault);
+/* The same without side effects, for debuggers: permissions ignored. Returns 0 or -1. */
+int mmu_peek(const struct mmu *m, uint64_t lin, uint64_t *gpa);
+
+static inline unsigned mmu_index(uint64_t lin)
+{
+	return (lin >> PAGE_SHIFT) & (TLB_FAST_SIZE - 1);
+}
+
+/* Host pointer for [lin, lin+size) when the fast table answers, else NULL. size: 1..16, compile-time constant. */
+static inline void *mmu_fast_read(struct mmu *m, uint64_t lin, unsigned size)
+{
+	struct tlb_entry *e = &m->tlb[mmu_index(lin)];
+
+	return __builtin_expect(e->read == ((lin + size - 1) & PAGE_MASK), 1) ? (void *)(lin + e->addend) : NULL;
+}
+
+static inline void *mmu_fast_write(struct mmu *m, uint64_t lin, unsigned size)
+{
+	struct tlb_entry *e = &m->tlb[mmu_index(lin)];
+
+	return __builtin_expect(e->write == ((lin + size - 1) & PAGE_MASK), 1) ? (void *)(lin + e->addend) : NULL;
+}
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * ram.h - guest RAM, and what the VMM knows of each page of it: whether engines hold code decoded from it, and whether it was
+ * written since the last memory digest.
+ *
+ * Every write to RAM goes through the TLB's write tag (mmu.h), ram_write(), or ram_mark_written(). The rest of the VMM never
+ * keeps a pointer into RAM across guest instructions.
+ */
+#ifndef RINGSIDE_VMM_MEM_RAM_H
+#define RINGSIDE_VMM_MEM_RAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE 4096u
+#define PAGE_MASK (~(uint64_t)(PAGE_SIZE - 1))
+
+/* Called before bytes [gpa, gpa + len) of one page, which hold decoded code, are written. */
+typedef void ram_code_written_fn(void *self, uint64_t gpa, unsigned len);
+
+struct ram {
+	uint8_t *host;        /* size bytes, page aligned */
+	uint64_t size;        /* multiple of PAGE_SIZE */
+	uint64_t pages;
+	uint64_t *code;       /* a page's code bitmap: bit i = its 64-byte chunk i holds decoded code */
+	uint8_t *dirty;       /* a page was written since the last ram_digest() */
+	uint64_t *page_hash;  /* a page's contribution to the digest */
+	uint64_t digest;
+	ram_code_written_fn *code_written;
+	void *code_written_self;
+};
+
+/* 0x000a0000..0x000bffff is VGA's, not RAM, although host memory exists there. */
+static inline bool ram_has(const struct ram *r, uint64_t gpa)
+{
+	return gpa < r->size && (gpa < 0xa0000 || gpa >= 0xc0000);
+}
+
+int ram_init(struct ram *r, uint64_t size);       /* zeroed; -ENOMEM */
+void ram_free(struct ram *r);
+/* Physical access by devices, loaders, page walks. Any range is safe: what is not RAM reads as all ones and drops writes.
+ * Writes mark pages dirty and report code. */
+void ram_read(const struct ram *r, uint64_t gpa, void *buf, size_t len);
+void ram_write(struct ram *r, uint64_t gpa, const void *buf, size_t len);
+/* Bytes [gpa, gpa+len) within one page now hold decoded code. Returns true when the page held none before (write tags must go). */
+bool ram_mark_code(struct ram *r, uint64_t gpa, unsigned len);
+void ram_clear_code(struct ram *r, uint64_t page_gpa);
+/* Digest over (page number, content) of all pages, order-independent sum; recomputes dirty pages only and clears dirty. */
+uint64_t ram_digest(struct ram *r);
+void ram_mark_all_dirty(struct ram *r);
+
+#endif
