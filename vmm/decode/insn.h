@@ -70,7 +70,7 @@ struct insn {
 	uint32_t imm;       /* immediate, sign-extended to 32 bits; relative branches: see below; far pointer: offset */
 	uint32_t disp;      /* displacement, sign-extended (16-bit addressing: the sum is masked to 16 bits) */
 	uint16_t op;        /* enum op */
-	uint16_t imm2;      /* far pointer: selector; ENTER: level; MOVZX/MOVSX: source size in bytes */
+	uint16_t imm2;      /* far pointer: selector; ENTER: level; MOVZX/MOVSX: source size in bytes; x87, MMX, SSE: below */
 	uint8_t off;        /* start, in bytes from the start of its trace */
 	uint8_t len;        /* 1..15 */
 	uint8_t form;       /* enum insn_form */
@@ -91,12 +91,18 @@ _Static_assert(sizeof(struct insn) == 32, "two instructions a cache line");
  * MOV_SREG: reg = segment index, source is rm (FORM_RR) or memory (FORM_RM). MOV_R_SREG: reg = segment index, destination rm (FORM_RR,
  * opsize 2 or 4) or memory (FORM_MR, 2 bytes). PUSH_SREG, POP_SREG: reg = segment index.
  * LES etc.: reg = gpr, memory source. IN: port imm or DX, data AL/AX/EAX by opsize; INS, OUTS, strings: opsize.
+ * x87: imm2 = FOP, the low 3 bits of the opcode byte and the ModRM byte, (opcode & 7) << 8 | modrm (0 for FWAIT): handlers are chosen by it, so
+ * register operands and form need not be right. opsize: size of the memory operand (FNSTENV 14 or 28, FNSAVE 94 or 108; FXSAVE: 0 or any).
+ * MMX, SSE: imm2 = VEC_KIND(kind of dst, kind of src), because offset and memory size alone do not tell MM2 from XMM1. One explicit operand: dst.
+ * Three (PSHUFD, SHUFPS, CMPPS, PINSRW, PEXTRW): RR or RM, and imm. Shifts by imm: RI. MOVMSKPS, PMOVMSKB, PEXTRW, CVTSS2SI: gpr is dst.
  * CMOVcc: RR or RM. SETcc: R or M. XCHG: RR or MR. IMUL: one operand; IMUL2: RR, RM (dst reg in RM; rm in RR); IMUL3: as IMUL2 with imm.
  */
 
 enum {
 	GPR_ZERO = 16 * 8, /* offset of the slot that is always zero */
 };
+enum { VEC_NONE /* memory, or no operand */, VEC_GPR, VEC_MMX, VEC_XMM };
+#define VEC_KIND(dst, src) ((dst) | (src) << 4)
 enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 
 /* What the decoder must know of the mode. Also the key under which engines cache what they decoded. */
