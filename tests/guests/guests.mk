@@ -1,0 +1,37 @@
+# guests.mk - builds every folder here except lib into build/guests/FOLDER.elf, a Multiboot kernel. Included by the top Makefile.
+# Guests other than the demo share the small runtime in lib/. Freestanding 32-bit code: no FPU or SSE instruction comes from the compiler.
+
+GUEST_DIR := tests/guests
+GUEST_OUT := build/guests
+GUEST_CC ?= gcc
+GUEST_LD ?= ld
+GUEST_CFLAGS := -m32 -march=i686 -mno-mmx -mno-sse -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-stack-protector \
+	-fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing -fno-common \
+	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror -Itests/guests/lib
+GUEST_NAMES := $(filter-out lib,$(notdir $(patsubst %/,%,$(wildcard $(GUEST_DIR)/*/))))
+GUEST_ELFS := $(GUEST_NAMES:%=$(GUEST_OUT)/%.elf)
+
+guest_objects = $(patsubst $(GUEST_DIR)/%,$(GUEST_OUT)/obj/%.o,$(wildcard $(GUEST_DIR)/$(1)/*.[cS] $(GUEST_DIR)/$(1)/*/*.[cS]))
+GUEST_LIB_OBJECTS := $(call guest_objects,lib)
+
+$(GUEST_OUT)/obj/%.c.o: $(GUEST_DIR)/%.c
+	@mkdir -p $(@D)
+	$(GUEST_CC) $(GUEST_CFLAGS) -MMD -MP -c $< -o $@
+
+$(GUEST_OUT)/obj/%.S.o: $(GUEST_DIR)/%.S
+	@mkdir -p $(@D)
+	$(GUEST_CC) $(GUEST_CFLAGS) -MMD -MP -c $< -o $@
+
+$(GUEST_OUT)/demo.elf: $(call guest_objects,demo) $(GUEST_DIR)/demo/demo.ld
+	$(GUEST_LD) -m elf_i386 --no-warn-rwx-segments -T $(GUEST_DIR)/demo/demo.ld -o $@ $(call guest_objects,demo)
+
+define guest_rule
+$(GUEST_OUT)/$(1).elf: $(call guest_objects,$(1)) $(GUEST_LIB_OBJECTS) $(GUEST_DIR)/lib/guest.ld
+	$(GUEST_LD) -m elf_i386 --no-warn-rwx-segments -T $(GUEST_DIR)/lib/guest.ld -o $$@ $(GUEST_LIB_OBJECTS) $(call guest_objects,$(1))
+endef
+$(foreach g,$(filter-out demo,$(GUEST_NAMES)),$(eval $(call guest_rule,$(g))))
+
+.PHONY: guest-elfs
+guest-elfs: $(GUEST_ELFS)
+
+-include $(patsubst %.o,%.d,$(foreach g,lib $(GUEST_NAMES),$(call guest_objects,$(g))))
