@@ -29,7 +29,7 @@ mkdir -p "$LOG"
 
 # count WORD FILE: the number that cmocka prints beside [ WORD ].
 count() {
-	sed -n "s/^\[ *$1 *\] \([0-9]*\) test(s).*/\1/p" "$2" | tail -n 1 | grep . || echo 0
+	sed -n "s/.*\[ *$1 *\] \([0-9]*\) test(s).*/\1/p" "$2" | tail -n 1 | grep . || echo 0
 }
 
 # One test: its line for the reader, and "passed failed skipped name" for the sum.

@@ -1,0 +1,416 @@
+/*
+ * group.c - tables out of cells: which cells make a row, what the row is called, and its percentiles.
+ *
+ * A grouping is three functions: does it take the cell, the cell's 128-bit key, the row's strings. Cells with the same key are one row.
+ * With the samples in ascending order of cost, one walk over them meets the samples of each row in ascending order too: the n-th one met
+ * is the row's n-th smallest.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "profiler/names.h"
+#include "profiler/profile_internal.h"
+#include "vmm/bug.h"
+#include "vmm/decode/insn.h"
+
+struct group_key {
+	uint64_t high, low;
+};
+
+struct grouping {
+	const char *name;
+	const char *columns[PROFILE_COLUMNS];
+	bool (*takes)(const struct cell *c);
+	struct group_key (*key)(const struct cell *c, const struct symbols *symbols);
+	void (*describe)(const struct cell *c, const struct symbols *symbols, struct profile_id *id);
+};
+
+static const char *cell_kind(const struct cell *c)
+{
+	const char *name = event_kind_name((enum event_kind)c->kind);
+
+	return name ? name : "unknown";
+}
+
+/* The instruction, or "-" where none is to blame. */
+static const char *cell_insn(const struct cell *c)
+{
+	const char *name = c->op == OP_NONE ? NULL : op_name((enum op)c->op);
+
+	return name ? name : "-";
+}
+
+__attribute__((format(printf, 3, 4))) static void set(struct profile_id *id, int column, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(id->text[column], PROFILE_COLUMN_SIZE, fmt, args);
+	va_end(args);
+}
+
+/* What the VMM did because of the instruction at rip, not because of the outside or of itself. */
+static bool takes_all(const struct cell *c)
+{
+	(void)c;
+	return true;
+}
+
+static bool takes_synchronous(const struct cell *c)
+{
+	switch (c->kind) {
+	case EV_INTERRUPT:
+	case EV_DMA:
+	case EV_INPUT:
+	case EV_MARKER:
+	case EV_CHECKPOINT:
+	case EV_END:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static bool takes_device(const struct cell *c)
+{
+	return c->kind == EV_PIO || c->kind == EV_MMIO;
+}
+
+static bool takes_vector(const struct cell *c)
+{
+	return c->kind == EV_EXCEPTION || c->kind == EV_INTERRUPT;
+}
+
+static struct group_key key_insn(const struct cell *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ c->kind, c->op };
+}
+
+static void describe_insn(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+{
+	(void)symbols;
+	set(id, 0, "%s", cell_insn(c));
+	set(id, 1, "%s", cell_kind(c));
+}
+
+/* "name+0x12", "user" or "" */
+static void describe_symbol_offset(const struct cell *c, const struct symbols *symbols, struct profile_id *id, int column)
+{
+	uint64_t offset;
+	long index;
+
+	if (c->flags & CELL_USER) {
+		set(id, column, "[user]");
+		return;
+	}
+	index = symbols ? symbols_find(symbols, c->rip, &offset) : -1;
+	if (index < 0)
+		return;
+	set(id, column, "%.80s+0x%llx", symbols_name(symbols, index), (unsigned long long)offset);
+}
+
+static struct group_key key_site(const struct cell *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ c->rip, (uint64_t)(c->flags & CELL_USER) << 32 | (uint32_t)c->kind << 16 | c->op };
+}
+
+static void describe_site(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+{
+	set(id, 0, "%08llx", (unsigned long long)c->rip);
+	describe_symbol_offset(c, symbols, id, 1);
+	set(id, 2, "%s", cell_insn(c));
+	set(id, 3, "%s", cell_kind(c));
+}
+
+enum { SYMBOL_NONE = 0, SYMBOL_USER = 1, SYMBOL_FIRST = 2 };
+
+static struct group_key key_symbol(const struct cell *c, const struct symbols *symbols)
+{
+	uint64_t offset;
+	long index;
+
+	if (c->flags & CELL_USER)
+		return (struct group_key){ 0, SYMBOL_USER };
+	index = symbols ? symbols_find(symbols, c->rip, &offset) : -1;
+	return (struct group_key){ 0, index < 0 ? SYMBOL_NONE : SYMBOL_FIRST + (uint64_t)index };
+}
+
+static void describe_symbol(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+{
+	uint64_t key = key_symbol(c, symbols).low;
+
+	if (key >= SYMBOL_FIRST)
+		set(id, 0, "%s", symbols_name(symbols, (long)(key - SYMBOL_FIRST)));
+	else
+		set(id, 0, "%s", key == SYMBOL_USER ? "[user]" : "[no symbol]");
+}
+
+static struct group_key key_port(const struct cell *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ c->kind, (uint64_t)c->detail << 8 | (c->flags & CELL_WRITE) };
+}
+
+static void describe_port(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+{
+	bool mmio = c->kind == EV_MMIO;
+
+	(void)symbols;
+	set(id, 0, mmio ? "%08llx" : "%03llx", (unsigned long long)c->detail << (mmio ? 12 : 0));
+	set(id, 1, "%s", c->flags & CELL_WRITE ? "write" : "read");
+	set(id, 2, "%s", mmio ? mmio_name(c->detail) : port_name((uint16_t)c->detail));
+	set(id, 3, "%s", cell_kind(c));
+}
+
+static struct group_key key_vector(const struct cell *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ c->kind, (uint64_t)c->detail << 8 | (c->flags & CELL_SOFT) };
+}
+
+static void describe_vector(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+{
+	bool soft = c->flags & CELL_SOFT;
+
+	(void)symbols;
+	set(id, 0, "%02x", c->detail);
+	set(id, 1, "%s", c->kind == EV_INTERRUPT ? "" : soft ? "int n" : exception_name((uint8_t)c->detail));
+	set(id, 2, "%s", cell_kind(c));
+}
+
+static const struct grouping groupings[BY_MAX] = {
+	[BY_INSN] = { "insn", { "insn", "kind" }, takes_all, key_insn, describe_insn },
+	[BY_SITE] = { "site", { "site", "symbol", "insn", "kind" }, takes_synchronous, key_site, describe_site },
+	[BY_SYMBOL] = { "symbol", { "symbol" }, takes_synchronous, key_symbol, describe_symbol },
+	[BY_PORT] = { "port", { "port", "direction", "name", "kind" }, takes_device, key_port, describe_port },
+	[BY_VECTOR] = { "vector", { "vector", "name", "kind" }, takes_vector, key_vector, describe_vector },
+};
+const char profile_by_names[] = "insn, site, symbol, port, vector";
+
+int profile_by_find(const char *name)
+{
+	for (int by = 0; by < BY_MAX; by++)
+		if (!strcmp(groupings[by].name, name))
+			return by;
+	return -1;
+}
+
+void profile_row_id(const struct profile_table *t, const struct profile_row *row, struct profile_id *out)
+{
+	memset(out, 0, sizeof(*out));
+	groupings[t->by].describe(&t->profile->cells[row->cell], t->symbols, out);
+}
+
+/* ---- order ------------------------------------------------------------------------------------------------- */
+
+static int compare_u64(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
+/* Rows are made in the order of their keys, and stay so where the figures are equal: a report is reproducible. */
+static int order_id(const void *a, const void *b)
+{
+	const struct profile_row *x = a, *y = b;
+
+	return compare_u64(x->order, y->order);
+}
+
+/* Descending in the figure. */
+#define ORDER(fn, figure)                                                                                      \
+	static int fn(const void *a, const void *b)                                                            \
+	{                                                                                                      \
+		const struct profile_row *x = a, *y = b;                                                       \
+		int r = compare_u64(y->figure, x->figure);                                                     \
+                                                                                                               \
+		return r ? r : order_id(a, b);                                                                 \
+	}
+
+ORDER(order_time, total)
+ORDER(order_count, count)
+ORDER(order_mean, mean)
+ORDER(order_p50, p50)
+ORDER(order_p95, p95)
+ORDER(order_p99, p99)
+ORDER(order_max, max)
+
+struct profile_sort {
+	const char *name;
+	int (*compare)(const void *a, const void *b);
+};
+
+static const struct profile_sort sorts[] = {
+	{ "time", order_time }, { "count", order_count }, { "mean", order_mean }, { "p50", order_p50 }, { "p95", order_p95 },
+	{ "p99", order_p99 },   { "max", order_max },     { "id", order_id },
+};
+const char profile_sort_names[] = "time, count, mean, p50, p95, p99, max, id";
+
+const struct profile_sort *profile_sort_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(sorts) / sizeof(*sorts); i++)
+		if (!strcmp(sorts[i].name, name))
+			return &sorts[i];
+	return NULL;
+}
+
+/* ---- rows -------------------------------------------------------------------------------------------------- */
+
+#define NO_ROW UINT32_MAX
+
+struct keyed_cell {
+	struct group_key key;
+	uint32_t cell;
+};
+
+static int compare_keyed(const void *a, const void *b)
+{
+	const struct keyed_cell *x = a, *y = b;
+	int r = compare_u64(x->key.high, y->key.high);
+
+	r = r ? r : compare_u64(x->key.low, y->key.low);
+	return r ? r : compare_u64(x->cell, y->cell);
+}
+
+/* row_of[cell] = its row's number or NO_ROW; Returns the number of rows, or -ENOMEM. */
+static long make_rows(const struct profile *p, const struct grouping *g, const struct symbols *symbols, uint32_t *row_of,
+                      struct profile_row **out)
+{
+	struct keyed_cell *keyed = calloc(p->cell_count + 1, sizeof(*keyed));
+	struct profile_row *rows;
+	size_t count = 0;
+	long n = 0;
+
+	if (!keyed)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < p->cell_count; i++) {
+		row_of[i] = NO_ROW;
+		if (g->takes(&p->cells[i]))
+			keyed[count++] = (struct keyed_cell){ g->key(&p->cells[i], symbols), i };
+	}
+	qsort(keyed, count, sizeof(*keyed), compare_keyed);
+	for (size_t i = 0; i < count; i++) {
+		n += !i || memcmp(&keyed[i].key, &keyed[i - 1].key, sizeof(keyed->key));
+		row_of[keyed[i].cell] = (uint32_t)n - 1;
+	}
+	rows = calloc((size_t)n + 1, sizeof(*rows));
+	for (size_t i = 0; rows && i < count; i++) {
+		const struct cell *c = &p->cells[keyed[i].cell];
+		struct profile_row *row = &rows[row_of[keyed[i].cell]];
+
+		if (!i || row_of[keyed[i].cell] != row_of[keyed[i - 1].cell])
+			row->cell = keyed[i].cell;
+		row->order = row_of[keyed[i].cell];
+		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+			row->phases[ph] += c->phases[ph];
+	}
+	free(keyed);
+	*out = rows;
+	return rows ? n : -ENOMEM;
+}
+
+/* Nearest rank of a percentile among n samples: 1..n. */
+static uint64_t rank(unsigned percent, uint64_t n)
+{
+	return (n * percent + 99) / 100;
+}
+
+/* Samples come in ascending order: the present one is the seen-th smallest of its row. */
+static void row_take(struct profile_row *row, uint32_t cost, uint64_t seen)
+{
+	if (seen == 1)
+		row->min = cost;
+	if (seen == rank(50, row->count))
+		row->p50 = cost;
+	if (seen == rank(95, row->count))
+		row->p95 = cost;
+	if (seen == rank(99, row->count))
+		row->p99 = cost;
+	row->max = cost;
+}
+
+static int fill_figures(const struct profile *p, const uint32_t *row_of, struct profile_row *rows, size_t row_count)
+{
+	uint64_t *seen = calloc(row_count + 1, sizeof(*seen));
+
+	if (!seen)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->sample_count; i++) {
+		uint32_t row = row_of[p->samples[i].cell];
+
+		if (row != NO_ROW)
+			rows[row].count++;
+	}
+	for (size_t i = 0; i < p->sample_count; i++) {
+		uint32_t row = row_of[p->samples[i].cell];
+
+		if (row != NO_ROW)
+			row_take(&rows[row], p->samples[i].cost, ++seen[row]);
+	}
+	for (size_t i = 0; i < row_count; i++)
+		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+			rows[i].total += rows[i].phases[ph];
+	for (size_t i = 0; i < row_count; i++)
+		rows[i].mean = rows[i].total / rows[i].count;
+	free(seen);
+	return 0;
+}
+
+static int table_fill(struct profile *p, const struct grouping *g, const struct symbols *symbols, struct profile_table *out)
+{
+	uint32_t *row_of = calloc(p->cell_count + 1, sizeof(*row_of));
+	int r = row_of ? profile_sort_samples(p) : -ENOMEM;
+	long n;
+
+	if (r)
+		goto out;
+	n = make_rows(p, g, symbols, row_of, &out->rows);
+	r = n < 0 ? (int)n : 0;
+	if (r)
+		goto out;
+	out->row_count = (size_t)n;
+	r = fill_figures(p, row_of, out->rows, out->row_count);
+out:
+	free(row_of);
+	return r;
+}
+
+int profile_table(struct profile *p, enum profile_by by, const struct profile_sort *sort, size_t limit,
+                  const struct symbols *symbols, struct profile_table *out, struct vm_error *err)
+{
+	const struct grouping *g = &groupings[by];
+	int r;
+
+	memset(out, 0, sizeof(*out));
+	out->profile = p;
+	out->symbols = symbols;
+	out->by = by;
+	out->name = g->name;
+	memcpy(out->columns, g->columns, sizeof(out->columns));
+	r = table_fill(p, g, symbols, out);
+	if (r) {
+		profile_table_free(out);
+		return vm_fail(err, r, "profile: %s", strerror(-r));
+	}
+	for (size_t i = 0; i < out->row_count; i++) {
+		out->count += out->rows[i].count;
+		out->total += out->rows[i].total;
+	}
+	qsort(out->rows, out->row_count, sizeof(*out->rows), sort->compare);
+	if (limit && out->row_count > limit) {
+		out->rows_left_out = out->row_count - limit;
+		out->row_count = limit;
+	}
+	return 0;
+}
+
+void profile_table_free(struct profile_table *t)
+{
+	free(t->rows);
+	t->rows = NULL;
+	t->row_count = 0;
+}

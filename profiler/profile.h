@@ -1,0 +1,84 @@
+/*
+ * profile.h - what a trace says about cost: how often, where, how dear.
+ *
+ * An aggregation takes events one by one (from a trace through its cursor, or by hand) and keeps two things: a cell for each different
+ * (kind, opcode, site, detail), and for every event eight bytes, its cell and its cost. So percentiles are exact, and ten million events
+ * take 160 MB. Tables are then made from the cells: every table is one grouping of the same events.
+ *
+ * It never runs a guest and never asks a clock: the same trace gives the same report.
+ *
+ * The cost of an event is what the VMM spent on it, in cycles of the recording host's time stamp counter: all phases but PH_GUEST.
+ */
+#ifndef RINGSIDE_PROFILER_PROFILE_H
+#define RINGSIDE_PROFILER_PROFILE_H
+
+#include "profiler/symbols.h"
+#include "recorder/trace.h"
+
+struct profile;
+
+/* On error *out is NULL. Free with profile_destroy (NULL is fine). */
+int profile_create(struct profile **out, struct vm_error *err);
+void profile_destroy(struct profile *p);
+
+/* Take one event. Not after the first profile_table(). -ENOMEM, -E2BIG beyond 2^32 - 1 events. */
+int profile_add(struct profile *p, const struct event *ev, const struct event_cost *cost);
+/* Take a whole trace. progress may be NULL (0..1). */
+int profile_read(struct profile *p, struct trace_reader *r, void (*progress)(void *self, double done), void *self,
+                 struct vm_error *err);
+
+/* Sums over all events, in cycles. */
+struct profile_totals {
+	uint64_t events;
+	uint64_t kinds[EV_KIND_MAX];  /* events of each kind */
+	uint64_t phases[PH_MAX];
+	uint64_t cost;                /* all phases but the guest's: what 100 % means in a table */
+	bool costs_ok;                /* the trace had cost columns for every event */
+};
+void profile_totals(const struct profile *p, struct profile_totals *out);
+
+/* The groupings. */
+enum profile_by { BY_INSN, BY_SITE, BY_SYMBOL, BY_PORT, BY_VECTOR, BY_MAX };
+#define PROFILE_COLUMNS 4
+#define PROFILE_COLUMN_SIZE 96
+
+struct profile_row {
+	uint32_t cell, order;              /* for profile_row_id() and the sort */
+	uint32_t min, p50, p95, p99, max;  /* nearest rank: the smallest cost that at least p % do not exceed */
+	uint64_t count;
+	uint64_t total, mean;              /* cycles */
+	uint64_t phases[PH_MAX];           /* the same, apart; [PH_GUEST] is 0 */
+};
+
+/* Valid as long as the profile and the symbols it was made from. */
+struct profile_table {
+	const struct profile *profile;
+	const struct symbols *symbols;
+	enum profile_by by;
+	const char *name;                      /* "insn", ... */
+	const char *columns[PROFILE_COLUMNS];  /* names of the id columns, NULL after the last */
+	struct profile_row *rows;              /* sorted; at most `limit` */
+	size_t row_count;
+	size_t rows_left_out;                  /* by the limit */
+	uint64_t count, total;                 /* over all rows, those left out too */
+};
+
+/* Sorted by key, largest first ("id": by what the rows are). NULL when there is no such key or grouping of that name. */
+struct profile_sort;
+const struct profile_sort *profile_sort_find(const char *name);
+extern const char profile_sort_names[]; /* for messages: "time, count, ..." */
+int profile_by_find(const char *name);  /* enum profile_by or -1 */
+extern const char profile_by_names[];
+
+/* symbols may be NULL; limit 0 = all rows. Free with profile_table_free. */
+int profile_table(struct profile *p, enum profile_by by, const struct profile_sort *sort, size_t limit,
+                  const struct symbols *symbols, struct profile_table *out, struct vm_error *err);
+void profile_table_free(struct profile_table *t);
+
+/* What a row is: one string for each of the table's id columns, the others empty. */
+struct profile_id {
+	char text[PROFILE_COLUMNS][PROFILE_COLUMN_SIZE];
+};
+void profile_row_id(const struct profile_table *t, const struct profile_row *row, struct profile_id *out);
+
+#endif

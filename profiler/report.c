@@ -1,0 +1,199 @@
+/*
+ * report.c - what the report formats share (see report.h), and the text report.
+ *
+ * The text is for a person at a terminal: an account of where the time went that adds up, then one table a grouping.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "profiler/report.h"
+
+static const char *const phase_titles[PH_MAX] = {
+	[PH_GUEST] = "guest instructions",
+	[PH_ENTRY] = "fault entry",
+	[PH_DECODE] = "decode and classify",
+	[PH_EMULATE] = "emulate",
+	[PH_DEVICE] = "device",
+	[PH_LOG] = "log",
+};
+
+uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PHASES])
+{
+	uint64_t run = (uint64_t)((unsigned __int128)r->meta->run_ns * r->meta->tsc_hz / 1000000000u);
+	uint64_t sum = 0;
+
+	for (int ph = 0; ph < PH_MAX; ph++) {
+		out[ph].key = event_phase_name((enum event_phase)ph);
+		out[ph].title = phase_titles[ph];
+		out[ph].cycles = r->totals->phases[ph];
+		sum += r->totals->phases[ph];
+	}
+	/* before the first event and after the last, and what the recorder did outside its own stamps */
+	out[PH_MAX] = (struct report_phase){ "rest", "start, end, not stamped", run > sum ? run - sum : 0 };
+	return sum + out[PH_MAX].cycles;
+}
+
+double report_us(const struct report *r, uint64_t cycles)
+{
+	return r->meta->tsc_hz ? (double)cycles * 1e6 / (double)r->meta->tsc_hz : 0;
+}
+
+double report_percent(uint64_t part, uint64_t whole)
+{
+	return whole ? 100.0 * (double)part / (double)whole : 0;
+}
+
+const char *report_model_name(const struct trace_meta *meta)
+{
+	return meta->config.model == MODEL_0_3_3 ? "0/3/3" : "0/1/3";
+}
+
+const char *report_policy_name(const struct trace_meta *meta)
+{
+	return meta->config.policy == POLICY_LEAK ? "leak" : "catch";
+}
+
+void report_clean(char *out, size_t size, const char *text)
+{
+	size_t i;
+
+	for (i = 0; i + 1 < size && text[i]; i++)
+		out[i] = isascii((unsigned char)text[i]) && isprint((unsigned char)text[i]) ? text[i] : '?';
+	out[i] = 0;
+}
+
+/* ---- text ---------------------------------------------------------------------------------------------------- */
+
+/* 1234567 -> "1,234,567" */
+static const char *grouped(uint64_t n, char buf[32])
+{
+	char digits[24];
+	int len = snprintf(digits, sizeof(digits), "%" PRIu64, n);
+	char *out = buf;
+
+	for (int i = 0; i < len; i++) {
+		if (i && (len - i) % 3 == 0)
+			*out++ = ',';
+		*out++ = digits[i];
+	}
+	*out = 0;
+	return buf;
+}
+
+static void text_head(FILE *out, const struct report *r)
+{
+	const struct trace_meta *m = r->meta;
+	double seconds = (double)m->run_ns / 1e9;
+	char a[32], b[32], line[160];
+
+	report_clean(line, sizeof(line), m->command_line);
+	fprintf(out, "%s%s\n", r->path, m->complete ? "" : "  (the recorder was stopped before the guest's end)");
+	fprintf(out, "  guest     model %s, sensitive %s, %" PRIu64 " MiB%s%s\n", report_model_name(m), report_policy_name(m),
+	        m->config.memory >> 20, *line ? ", " : "", line);
+	fprintf(out, "  run       %s instructions, %s events, %.3f s", grouped(m->icount, a), grouped(r->totals->events, b),
+	        seconds);
+	if (m->run_ns)
+		fprintf(out, ", %.1f million instructions a second", (double)m->icount / 1e3 / ((double)m->run_ns / 1e6));
+	fprintf(out, "\n  paging    %s tlb fills,", grouped(m->counters.tlb_fills, a));
+	fprintf(out, " %s flushes, %s view switches\n", grouped(m->counters.tlb_flushes, a),
+	        grouped(m->counters.view_switches, b));
+	if (m->counters.leaks)
+		fprintf(out, "  leaks     %s: the guest saw or wrote a lie\n", grouped(m->counters.leaks, a));
+	if (!r->totals->costs_ok)
+		fprintf(out, "  NOTE      cost columns are absent or damaged: counts are exact, times are not\n");
+}
+
+static void text_phases(FILE *out, const struct report *r)
+{
+	struct report_phase phases[REPORT_PHASES];
+	uint64_t sum = report_phases(r, phases);
+	bool us = r->meta->tsc_hz != 0;
+
+	fprintf(out, "\n%-26s %20s %8s", "WHERE THE TIME WENT", "CYCLES", "SHARE");
+	fprintf(out, us ? " %14s\n" : "\n", "ms");
+	for (int i = 0; i < REPORT_PHASES; i++) {
+		fprintf(out, "%-26s %20" PRIu64 " %7.2f%%", phases[i].title, phases[i].cycles,
+		        report_percent(phases[i].cycles, sum));
+		fprintf(out, us ? " %14.3f\n" : "\n", report_us(r, phases[i].cycles) / 1e3);
+	}
+	fprintf(out, "%-26s %20" PRIu64 " %7.2f%%", "total", sum, 100.0);
+	fprintf(out, us ? " %14.3f\n" : "\n", report_us(r, sum) / 1e3);
+}
+
+/* Widths of the id columns: as wide as their widest value. */
+static void id_widths(const struct profile_table *t, int width[PROFILE_COLUMNS])
+{
+	struct profile_id id;
+
+	for (int c = 0; c < PROFILE_COLUMNS; c++)
+		width[c] = t->columns[c] ? (int)strlen(t->columns[c]) : 0;
+	for (size_t i = 0; i < t->row_count; i++) {
+		profile_row_id(t, &t->rows[i], &id);
+		for (int c = 0; c < PROFILE_COLUMNS; c++) {
+			int len = (int)strlen(id.text[c]);
+
+			if (len > width[c])
+				width[c] = len;
+		}
+	}
+}
+
+static void text_table_head(FILE *out, const struct report *r, const struct profile_table *t,
+                            const int width[PROFILE_COLUMNS])
+{
+	fputc('\n', out);
+	for (int c = 0; c < PROFILE_COLUMNS && t->columns[c]; c++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "%s", t->columns[c]);
+		for (char *s = name; *s; s++)
+			*s = (char)toupper((unsigned char)*s);
+		fprintf(out, "%-*s ", width[c], name);
+	}
+	fprintf(out, "%10s %7s %7s %8s %8s %8s %8s %10s %8s %12s\n", "COUNT", "COUNT%", "TIME%", "MIN", "P50", "P95", "P99",
+	        "MAX", "MEAN", r->meta->tsc_hz ? "TOTAL us" : "TOTAL");
+}
+
+static void text_table(FILE *out, const struct report *r, const struct profile_table *t)
+{
+	int width[PROFILE_COLUMNS];
+	uint64_t count = 0, total = 0;
+	struct profile_id id;
+
+	id_widths(t, width);
+	text_table_head(out, r, t, width);
+	for (size_t i = 0; i < t->row_count; i++) {
+		const struct profile_row *row = &t->rows[i];
+
+		profile_row_id(t, row, &id);
+		for (int c = 0; c < PROFILE_COLUMNS && t->columns[c]; c++)
+			fprintf(out, "%-*s ", width[c], id.text[c]);
+		fprintf(out, "%10" PRIu64 " %6.2f%% %6.2f%% %8u %8u %8u %8u %10u %8" PRIu64 " ", row->count,
+		        report_percent(row->count, t->count), report_percent(row->total, t->total), row->min, row->p50, row->p95,
+		        row->p99, row->max, row->mean);
+		if (r->meta->tsc_hz)
+			fprintf(out, "%12.1f\n", report_us(r, row->total));
+		else
+			fprintf(out, "%12" PRIu64 "\n", row->total);
+		count += row->count;
+		total += row->total;
+	}
+	if (t->rows_left_out)
+		fprintf(out, "and %zu more rows: %" PRIu64 " events, %.2f%% of time (--limit 0 shows all)\n", t->rows_left_out,
+		        t->count - count, report_percent(t->total - total, t->total));
+	if (!t->row_count)
+		fprintf(out, "(no such events)\n");
+}
+
+int report_text(FILE *out, const struct report *r)
+{
+	text_head(out, r);
+	text_phases(out, r);
+	fprintf(out, "\nBelow: cost of an event to the VMM, in cycles%s; TIME%% is of the time outside the guest.\n",
+	        r->meta->tsc_hz ? "" : " (the recording host's cycle rate is not known)");
+	for (size_t i = 0; i < r->table_count; i++)
+		text_table(out, r, &r->tables[i]);
+	return fflush(out) || ferror(out) ? -EIO : 0;
+}

@@ -1,0 +1,45 @@
+/*
+ * report.h - a profile as text, JSON, CSV or protobuf. The figures are the same in all four; profiler/JSON.md says what each means.
+ */
+#ifndef RINGSIDE_PROFILER_REPORT_H
+#define RINGSIDE_PROFILER_REPORT_H
+
+#include <stdio.h>
+
+#include "profiler/profile.h"
+
+/* Everything is borrowed. */
+struct report {
+	const char *path;                  /* the trace's, as given */
+	const struct trace_meta *meta;
+	const struct profile_totals *totals;
+	const struct profile_table *tables;
+	size_t table_count;
+};
+
+/* One line of the account of a run's time. The lines add up to the run. */
+struct report_phase {
+	const char *key;                   /* event_phase_name(), or "rest" */
+	const char *title;                 /* for people */
+	uint64_t cycles;
+};
+#define REPORT_PHASES (PH_MAX + 1)
+
+/* The account, what no phase claims last. Returns the sum: the run in cycles, or that of the phases where the cycle counter's rate is not known. */
+uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PHASES]);
+/* Microseconds; 0 when tsc_hz is 0. */
+double report_us(const struct report *r, uint64_t cycles);
+/* part / whole in percent, 0 of nothing. */
+double report_percent(uint64_t part, uint64_t whole);
+const char *report_model_name(const struct trace_meta *meta);  /* "0/1/3" */
+const char *report_policy_name(const struct trace_meta *meta); /* "catch" */
+/* A string from a trace, fit for a terminal and for JSON: what is not printable ASCII becomes '?'. */
+void report_clean(char *out, size_t size, const char *text);
+
+/* All return 0 or a negative errno: the output could not be written. */
+int report_text(FILE *out, const struct report *r);
+int report_json(FILE *out, const struct report *r);
+int report_csv(FILE *out, const struct report *r);
+int report_pb(FILE *out, const struct report *r);
+
+#endif
