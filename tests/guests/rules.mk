@@ -1,15 +1,16 @@
-# guests.mk - builds every folder here except lib into build/guests/FOLDER.elf, a Multiboot kernel. Included by the top Makefile.
+# rules.mk - builds every folder here except lib into $(BUILD)/guests/FOLDER.elf, a Multiboot kernel. Included by the top Makefile.
 # Guests other than the demo share the small runtime in lib/. Freestanding 32-bit code: no FPU or SSE instruction comes from the compiler.
 
 GUEST_DIR := tests/guests
-GUEST_OUT := build/guests
+BUILD ?= build
+GUEST_OUT = $(BUILD)/guests
 GUEST_CC ?= gcc
 GUEST_LD ?= ld
 GUEST_CFLAGS := -m32 -march=i686 -mno-mmx -mno-sse -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing -fno-common \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror -Itests/guests/lib
 GUEST_NAMES := $(filter-out lib,$(notdir $(patsubst %/,%,$(wildcard $(GUEST_DIR)/*/))))
-GUEST_ELFS := $(GUEST_NAMES:%=$(GUEST_OUT)/%.elf)
+GUESTS += $(GUEST_NAMES:%=$(GUEST_OUT)/%.elf)
 
 guest_objects = $(patsubst $(GUEST_DIR)/%,$(GUEST_OUT)/obj/%.o,$(wildcard $(GUEST_DIR)/$(1)/*.[cS] $(GUEST_DIR)/$(1)/*/*.[cS]))
 GUEST_LIB_OBJECTS := $(call guest_objects,lib)
@@ -32,6 +33,6 @@ endef
 $(foreach g,$(filter-out demo,$(GUEST_NAMES)),$(eval $(call guest_rule,$(g))))
 
 .PHONY: guest-elfs
-guest-elfs: $(GUEST_ELFS)
+guest-elfs: $(GUESTS)
 
 -include $(patsubst %.o,%.d,$(foreach g,lib $(GUEST_NAMES),$(call guest_objects,$(g))))
