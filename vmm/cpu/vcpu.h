@@ -127,6 +127,7 @@ enum exit_reason {
 	EXIT_SENSITIVE, /* a caught sensitive instruction: insn; rip is its start, nothing done */
 	EXIT_SOFTINT,   /* INT n, INT3, INTO (taken), INT1: insn; rip is its start */
 	EXIT_MMIO,      /* the instruction at rip touches memory that is not RAM; nothing done. Run it with engine_step() */
+	EXIT_CODE_WRITE,/* engine-internal, never leaves engine_run(): the instruction writes bytes that hold decoded code; nothing done. Step it */
 };
 
 struct vm_exit {
@@ -193,8 +194,12 @@ struct vcpu {
 	struct vcpu_hooks hooks;
 };
 
-#define GPR32(c, offset) (*(uint32_t *)((char *)(c)->gpr + (offset)))
-#define GPR16(c, offset) (*(uint16_t *)((char *)(c)->gpr + (offset)))
+/* Narrow views of wider storage: exempt from strict aliasing. */
+typedef uint64_t __attribute__((may_alias)) alias64_t;
+typedef uint32_t __attribute__((may_alias)) alias32_t;
+typedef uint16_t __attribute__((may_alias)) alias16_t;
+#define GPR32(c, offset) (*(alias32_t *)((char *)(c)->gpr + (offset)))
+#define GPR16(c, offset) (*(alias16_t *)((char *)(c)->gpr + (offset)))
 #define GPR8(c, offset) (*(uint8_t *)((char *)(c)->gpr + (offset)))
 
 /* Real mode in the guest's eyes (either view). */
