@@ -19,6 +19,8 @@ void engine_run(struct engine *e, uint64_t icount_end);
 /* Exactly one instruction (one iteration of a rep string), with MMIO and code-page writes allowed: hooks are called.
  * EXIT_BUDGET when it retired. */
 void engine_step(struct engine *e);
+/* icount of the instruction being executed: for hooks, which are called in the middle of a run. */
+uint64_t engine_icount(const struct vcpu *c);
 /* All decoded code is stale (memory was replaced from outside). */
 void engine_flush(struct engine *e);
 /* Decode the instruction at rip (present view) through the guest's page tables, without running it. Returns false and raises nothing

@@ -1,0 +1,37 @@
+/*
+ * probe.h - telling the observer what happened, and where the host's time went meanwhile.
+ *
+ * The stamps form a small state machine on the vCPU's thread:
+ *
+ *     last_end --- guest runs (guest_acc) --- exit, ring_leave, classify --- classified --- emulate (+ device) --- probe_event --- last_end
+ *
+ * so that the phases of consecutive events leave no gap. No clock is read unless the observer wants costs.
+ */
+#ifndef RINGSIDE_VMM_PROBE_H
+#define RINGSIDE_VMM_PROBE_H
+
+#include "vmm/vm.h"
+
+struct probe {
+	const struct vm_observer *observer;
+	bool timed;
+	bool stopped;        /* the observer asked to end the run */
+	uint64_t last_end;   /* cycles when the previous event was done */
+	uint64_t run_start;  /* cycles when the engine was entered */
+	uint64_t guest_acc;  /* engine cycles since last_end */
+	uint64_t classified; /* cycles when the present exit was classified */
+	uint64_t device_acc; /* device cycles since classified */
+};
+
+void probe_init(struct probe *p, const struct vm_observer *observer);
+void probe_guest_begin(struct probe *p);  /* the engine is entered */
+void probe_guest_end(struct probe *p);    /* the engine is left */
+void probe_classified(struct probe *p);   /* what follows is emulation */
+void probe_event(struct probe *p, const struct event *ev);
+
+static inline bool probe_wanted(const struct probe *p)
+{
+	return p->observer && p->observer->event;
+}
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * snapshot.c - see snapshot.h. One table says what the state is; saving, loading and digests follow it.
+ */
+#include "vmm/snapshot.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/cpu/segment.h"
+#include "vmm/vm_internal.h"
+
+#define SNAPSHOT_MAGIC 0x31505352u /* "RSP1" */
+#define MXCSR_RESERVED 0xffff0000u
+
+struct field {
+	uint32_t offset, size;
+};
+#define VCPU_FIELD(member) { offsetof(struct vm, vcpu.member), sizeof(((struct vm *)0)->vcpu.member) }
+#define VM_FIELD(member) { offsetof(struct vm, member), sizeof(((struct vm *)0)->member) }
+
+/* Plain integers, little-endian hosts only (x86). Flags and segments have their own code. */
+static const struct field fields[] = {
+	VM_FIELD(clock.faults), VM_FIELD(clock.idle_ns), VM_FIELD(halted),
+	VCPU_FIELD(icount), VCPU_FIELD(rip), VCPU_FIELD(cpl),
+	VCPU_FIELD(cr0), VCPU_FIELD(cr2), VCPU_FIELD(cr3), VCPU_FIELD(cr4), VCPU_FIELD(dr),
+	VCPU_FIELD(gdtr.base), VCPU_FIELD(gdtr.limit), VCPU_FIELD(idtr.base), VCPU_FIELD(idtr.limit),
+	VCPU_FIELD(msr_sysenter_cs), VCPU_FIELD(msr_sysenter_esp), VCPU_FIELD(msr_sysenter_eip),
+	VCPU_FIELD(tsc_offset), VCPU_FIELD(inhibit_icount), VCPU_FIELD(fpu.fx),
+};
+#define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
+#define GPR_COUNT 8
+#define SEGMENT_COUNT (SEG_COUNT + 2)
+
+struct flat_segment {
+	uint32_t base, limit;
+	uint16_t sel, attr;
+};
+
+static struct segment *segment_at(struct vcpu *c, unsigned i)
+{
+	return i < SEG_COUNT ? &c->seg[i] : i == SEG_COUNT ? &c->ldtr : &c->tr;
+}
+
+static uint8_t *put(uint8_t *p, const void *data, size_t len)
+{
+	memcpy(p, data, len);
+	return p + len;
+}
+
+size_t vm_snapshot_save(struct vm *vm, uint8_t buf[SNAPSHOT_MAX])
+{
+	uint32_t magic = SNAPSHOT_MAGIC, flags = vcpu_get_eflags(&vm->vcpu);
+	uint8_t *p = buf;
+
+	BUG_ON(vm->vcpu.real_view);
+	p = put(p, &magic, sizeof(magic));
+	p = put(p, vm->vcpu.gpr, GPR_COUNT * sizeof(uint64_t));
+	p = put(p, &flags, sizeof(flags));
+	for (unsigned i = 0; i < SEGMENT_COUNT; i++) {
+		const struct segment *s = segment_at(&vm->vcpu, i);
+		struct flat_segment f = { (uint32_t)s->base, s->limit, s->sel, s->guest_attr };
+
+		p = put(p, &f, sizeof(f));
+	}
+	for (size_t i = 0; i < FIELD_COUNT; i++)
+		p = put(p, (const uint8_t *)vm + fields[i].offset, fields[i].size);
+	return (size_t)(p - buf);
+}
+
+static size_t snapshot_size(void)
+{
+	size_t n = sizeof(uint32_t) * 2 + GPR_COUNT * sizeof(uint64_t) + SEGMENT_COUNT * sizeof(struct flat_segment);
+
+	for (size_t i = 0; i < FIELD_COUNT; i++)
+		n += fields[i].size;
+	return n;
+}
+
+static const uint8_t *get(const uint8_t *p, void *data, size_t len)
+{
+	memcpy(data, p, len);
+	return p + len;
+}
+
+struct loaded {
+	uint64_t gpr[GPR_COUNT];
+	uint32_t flags;
+	struct flat_segment seg[SEGMENT_COUNT];
+};
+
+/* What a run could not bear: the rest is any guest's to choose. */
+static const char *objection(const struct loaded *l, const struct vm *trial)
+{
+	const struct vcpu *c = &trial->vcpu;
+	uint32_t mxcsr;
+
+	memcpy(&mxcsr, c->fpu.fx + 24, sizeof(mxcsr));
+	for (unsigned i = 0; i < GPR_COUNT; i++)
+		if (l->gpr[i] >> 32)
+			return "a general register is wider than 32 bits";
+	if (c->rip >> 32)
+		return "rip is wider than 32 bits";
+	if (c->cpl > 3)
+		return "CPL is above 3";
+	if ((c->cr0 & ~CR0_VALID) || (c->cr4 & ~CR4_VALID) || ((c->cr0 & CR0_PG) && !(c->cr0 & CR0_PE)))
+		return "a control register has reserved bits set";
+	if (!(c->cr0 & CR0_PE) && c->cpl)
+		return "real mode with CPL above 0";
+	if ((l->flags & ~(FL_WRITABLE | FL_FIXED | FL_RF | FL_VM)) || !(l->flags & FL_FIXED))
+		return "EFLAGS has reserved bits set";
+	if ((l->flags & FL_VM) && c->cpl != 3)
+		return "virtual-8086 mode with CPL below 3";
+	if (mxcsr & MXCSR_RESERVED)
+		return "MXCSR has reserved bits set";
+	if (*((const uint8_t *)trial + offsetof(struct vm, halted)) > 1)
+		return "the halt flag is not a flag";
+	return NULL;
+}
+
+int vm_snapshot_load(struct vm *vm, const uint8_t *buf, size_t len, struct vm_error *err)
+{
+	struct loaded l;
+	struct vm *trial;
+	const char *why;
+	uint32_t magic;
+	const uint8_t *p = buf;
+
+	if (len != snapshot_size())
+		return vm_fail(err, -EBADMSG, "registers: %zu bytes where %zu are expected", len, snapshot_size());
+	p = get(p, &magic, sizeof(magic));
+	if (magic != SNAPSHOT_MAGIC)
+		return vm_fail(err, -EBADMSG, "registers: unknown layout %08x", magic);
+	p = get(p, l.gpr, sizeof(l.gpr));
+	p = get(p, &l.flags, sizeof(l.flags));
+	p = get(p, l.seg, sizeof(l.seg));
+	if (posix_memalign((void **)&trial, 64, sizeof(*trial)))
+		return vm_fail(err, -ENOMEM, "registers: out of memory");
+	for (size_t i = 0; i < FIELD_COUNT; i++)
+		p = get(p, (uint8_t *)trial + fields[i].offset, fields[i].size);
+	why = objection(&l, trial);
+	if (!why)
+		for (size_t i = 0; i < FIELD_COUNT; i++)
+			memcpy((uint8_t *)vm + fields[i].offset, (uint8_t *)trial + fields[i].offset, fields[i].size);
+	free(trial);
+	if (why)
+		return vm_fail(err, -EBADMSG, "registers: %s", why);
+	memcpy(vm->vcpu.gpr, l.gpr, sizeof(l.gpr));
+	vcpu_set_eflags(&vm->vcpu, l.flags);
+	for (unsigned i = 0; i < SEGMENT_COUNT; i++)
+		segment_set(segment_at(&vm->vcpu, i), l.seg[i].sel, l.seg[i].base, l.seg[i].limit, l.seg[i].attr, l.seg[i].attr);
+	mmu_set_paging(&vm->vcpu.mmu, vm->vcpu.cr0, vm->vcpu.cr3, vm->vcpu.cr4, true);
+	mmu_flush_all(&vm->vcpu.mmu);
+	vcpu_update_watch(&vm->vcpu);
+	if (vm->config.checkpoint_interval)
+		vm->next_checkpoint = (vm->vcpu.icount / vm->config.checkpoint_interval + 1) * vm->config.checkpoint_interval;
+	engine_flush(vm->engine);
+	return 0;
+}

@@ -1,0 +1,284 @@
+/*
+ * trap.c - the other side of the VMM's interrupt table: every exit of the engine arrives here, in the virtual view.
+ *
+ *     exit          what                                                  then
+ *     EXCEPTION     the instruction is privileged for the real CPL        emulate: EV_FAULT, EV_PIO
+ *                   anything else                                         reflect: EV_EXCEPTION
+ *     SENSITIVE     caught by the decoder                                 emulate: EV_SENSITIVE
+ *     SOFTINT       INT n and kin                                         reflect: EV_EXCEPTION, soft
+ *     MMIO          memory that is not RAM                                one engine step with the hooks open: EV_MMIO
+ *
+ * An emulator may find that the guest has no right to the instruction: it raises the guest's exception, which is reflected like any other. Then the
+ * instruction does not count as emulated.
+ */
+#include "vmm/trap/trap.h"
+
+#include <string.h>
+#include <x86intrin.h>
+
+#include "vmm/ring/ring.h"
+
+#define DR6_BS (1u << 14)
+
+static uint32_t next_eip(const struct vcpu *c, const struct insn *in)
+{
+	return (uint32_t)(c->rip + in->len);
+}
+
+static void reflect_exit(struct vm *vm)
+{
+	struct vcpu *c = &vm->vcpu;
+	const struct vm_exit *x = &c->exit;
+	struct intr in = {
+		.vector = x->vector,
+		.type = INTR_EXCEPTION,
+		.has_error = x->has_error,
+		.error = x->error,
+		.next_eip = (uint32_t)c->rip,
+	};
+
+	reflect(vm, &in, x->cr2, x->has_insn ? x->insn.op : OP_NONE);
+}
+
+/* The #DB that TF or a data breakpoint owes after an instruction that was emulated. */
+static void debug_trap(struct vm *vm)
+{
+	vm->vcpu.exit = (struct vm_exit){ .reason = EXIT_EXCEPTION, .vector = VEC_DB, .trap = true };
+	reflect_exit(vm);
+}
+
+static uint64_t rep_budget(const struct vm *vm)
+{
+	return vm->budget_end > vm->vcpu.icount ? vm->budget_end - vm->vcpu.icount : 1;
+}
+
+/* After a load of SS debug traps wait for one instruction (SDM vol. 3A 6.8.3). */
+static bool loads_ss(const struct insn *in)
+{
+	return in->op == OP_LSS || ((in->op == OP_MOV_SREG || in->op == OP_POP_SREG) && in->reg == SEG_SS);
+}
+
+static void finish_emulation(struct vm *vm, struct emul_ctx *x, bool tf)
+{
+	struct vcpu *c = &vm->vcpu;
+
+	c->icount += x->iterations;
+	vm->clock.faults++;
+	vm->halted = x->halt;
+	vm->probe.device_acc += x->device_cycles;
+	if (x->in->op != OP_IRET)
+		c->eflags &= ~FL_RF;
+	probe_event(&vm->probe, x->ev);
+	if (tf)
+		c->db_pending |= DR6_BS;
+	if (c->db_pending && !loads_ss(x->in))
+		debug_trap(vm);
+}
+
+static void emulate(struct vm *vm, enum event_kind kind)
+{
+	struct vcpu *c = &vm->vcpu;
+	struct insn insn = c->exit.insn;
+	struct event ev = trap_event(vm, kind, insn.op);
+	struct emul_ctx x = {
+		.c = c,
+		.in = &insn,
+		.input = vm->input,
+		.ev = &ev,
+		.blob = vm->blob,
+		.timed = vm->probe.timed,
+		.iterations = 1,
+		.max_iterations = rep_budget(vm),
+		.finished = true,
+	};
+	bool tf = c->eflags & FL_TF;
+	jmp_buf landing;
+
+	ev.size = insn.opsize;
+	vm->clock.icount_now = c->icount;
+	c->unwind = &landing;
+	c->db_pending = 0;
+	if (!_setjmp(landing)) {
+		emul_run(&x);
+		c->unwind = NULL;
+		finish_emulation(vm, &x, tf);
+		return;
+	}
+	c->unwind = NULL;
+	c->exit.has_insn = true;
+	c->exit.insn = insn;
+	reflect_exit(vm);
+}
+
+/* INT n, INT3, INTO, INT1: through the guest's IDT, or IVT, as software interrupts. */
+static void software_interrupt(struct vm *vm)
+{
+	struct vcpu *c = &vm->vcpu;
+	const struct insn *insn = &c->exit.insn;
+	struct intr in = { .type = insn->op == OP_INT1 ? INTR_PRIV_SOFT : INTR_SOFT, .next_eip = next_eip(c, insn) };
+
+	switch (insn->op) {
+	case OP_INT:
+		in.vector = (uint8_t)insn->imm;
+		break;
+	case OP_INT3:
+		in.vector = VEC_BP;
+		break;
+	case OP_INTO:
+		in.vector = VEC_OF;
+		break;
+	default:
+		in.vector = VEC_DB;
+	}
+	if (reflect(vm, &in, 0, insn->op))
+		c->icount++;
+}
+
+/* #GP of INT n in virtual-8086 or real mode: the real IOPL is 0; the guest's decides. */
+static void vm86_interrupt(struct vm *vm)
+{
+	struct vcpu *c = &vm->vcpu;
+
+	if (vcpu_real_mode(c) || (c->eflags & FL_IOPL) == FL_IOPL)
+		software_interrupt(vm);
+	else
+		reflect_exit(vm);
+}
+
+static bool descriptor_fault(unsigned vector)
+{
+	return vector == VEC_GP || vector == VEC_NP || vector == VEC_SS || vector == VEC_TS;
+}
+
+static void handle_exception(struct vm *vm)
+{
+	const struct vm_exit *x = &vm->vcpu.exit;
+	enum op_class class = x->has_insn ? op_class(x->insn.op) : CLASS_NONE;
+
+	if (!descriptor_fault(x->vector) || x->trap) {
+		reflect_exit(vm);
+		return;
+	}
+	switch (class) {
+	case CLASS_SOFTINT:
+		vm86_interrupt(vm);
+		break;
+	case CLASS_NONE:
+		reflect_exit(vm);
+		break;
+	default:
+		emulate(vm, EV_FAULT);
+	}
+}
+
+static void leave_engine(struct vm *vm)
+{
+	vm->real_cpl = vm->vcpu.cpl;
+	ring_leave(&vm->vcpu);
+}
+
+static void step_mmio(struct vm *vm)
+{
+	struct vcpu *c = &vm->vcpu;
+
+	ring_enter(c);
+	engine_step(vm->engine);
+	leave_engine(vm);
+	vm->clock.faults++;
+	if (c->exit.reason != EXIT_BUDGET)
+		trap_handle(vm);
+}
+
+void trap_handle(struct vm *vm)
+{
+	probe_classified(&vm->probe);
+	switch (vm->vcpu.exit.reason) {
+	case EXIT_EXCEPTION:
+		handle_exception(vm);
+		break;
+	case EXIT_SENSITIVE:
+		emulate(vm, EV_SENSITIVE);
+		break;
+	case EXIT_SOFTINT:
+		software_interrupt(vm);
+		break;
+	case EXIT_MMIO:
+		step_mmio(vm);
+		break;
+	default:
+		break;
+	}
+}
+
+/* The instruction an engine hook was called from; its rip is exact only by way of ip. */
+static struct event hook_event(const struct vm *vm, enum event_kind kind)
+{
+	const struct vcpu *c = &vm->vcpu;
+	struct event ev = trap_event(vm, kind, c->ip ? c->ip->op : OP_NONE);
+
+	if (c->real_view && c->ip) {
+		ev.icount = engine_icount(c);
+		ev.rip = (uint32_t)(c->rip + c->ip->off);
+		ev.rcpl = c->cpl;
+	}
+	return ev;
+}
+
+static void mmio_event(struct vm *vm, uint64_t gpa, unsigned size, uint64_t value, uint8_t flags, uint64_t cycles)
+{
+	struct event ev = hook_event(vm, EV_MMIO);
+
+	ev.addr = gpa;
+	ev.value = value;
+	ev.size = (uint8_t)size;
+	ev.flags = flags;
+	vm->probe.device_acc += cycles;
+	probe_event(&vm->probe, &ev);
+}
+
+static uint64_t hook_mmio_read(void *self, uint64_t gpa, unsigned size)
+{
+	struct vm *vm = self;
+	uint64_t begin = vm->probe.timed ? __rdtsc() : 0, value;
+
+	vm->clock.icount_now = vm->vcpu.icount;
+	value = vm->input->mmio_read(vm->input->self, gpa, size);
+	mmio_event(vm, gpa, size, value, 0, vm->probe.timed ? __rdtsc() - begin : 0);
+	return value;
+}
+
+static void hook_mmio_write(void *self, uint64_t gpa, unsigned size, uint64_t value)
+{
+	struct vm *vm = self;
+	uint64_t begin = vm->probe.timed ? __rdtsc() : 0;
+
+	vm->clock.icount_now = vm->vcpu.icount;
+	vm->input->mmio_write(vm->input->self, gpa, size, value);
+	mmio_event(vm, gpa, size, value, EVF_WRITE, vm->probe.timed ? __rdtsc() - begin : 0);
+}
+
+/* Called from inside engine_run(): the guest's clock stops meanwhile. */
+static void hook_leak(void *self, const struct insn *ip)
+{
+	struct vm *vm = self;
+	struct vcpu *c = &vm->vcpu;
+	struct event ev;
+
+	c->leaks++;
+	probe_guest_end(&vm->probe);
+	probe_classified(&vm->probe);
+	c->ip = ip;
+	ev = hook_event(vm, EV_LEAK);
+	probe_event(&vm->probe, &ev);
+	probe_guest_begin(&vm->probe);
+}
+
+void trap_init_hooks(struct vm *vm)
+{
+	vm->vcpu.hooks = (struct vcpu_hooks){
+		.self = vm,
+		.mmio_read = hook_mmio_read,
+		.mmio_write = hook_mmio_write,
+		.leak = hook_leak,
+	};
+}

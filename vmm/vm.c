@@ -1,0 +1,326 @@
+/*
+ * vm.c - a virtual machine's life and its run loop.
+ *
+ * The loop, once around:
+ *
+ *     checkpoint due?  ->  ask the input (poll)  ->  interrupt, stop, input, marker?  ->  halted: idle
+ *          ^                                                                                 |
+ *          +------------  trap_handle  <-  ring_leave  <-  engine_run  <-  ring_enter  <-----+
+ *
+ * Everything asynchronous happens at the top, at an icount that the loop knows exactly; so a replay that answers the same things at the same
+ * icounts runs the same run.
+ */
+#include "vmm/vm_internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/digest.h"
+#include "vmm/ring/ring.h"
+#include "vmm/snapshot.h"
+#include "vmm/trap/trap.h"
+
+#define NS_PER_INSN_DEFAULT 1
+#define NS_PER_FAULT_DEFAULT 1000
+#define CHECKPOINT_INTERVAL_DEFAULT 100000000ull
+#define NS_MAX 1000000ull
+
+void vm_config_init(struct vm_config *config)
+{
+	*config = (struct vm_config){
+		.memory = VM_MEMORY_DEFAULT,
+		.ns_per_insn = NS_PER_INSN_DEFAULT,
+		.ns_per_fault = NS_PER_FAULT_DEFAULT,
+		.checkpoint_interval = CHECKPOINT_INTERVAL_DEFAULT,
+		.limit = UINT64_MAX,
+	};
+}
+
+static int check_config(const struct vm_config *g, struct vm_error *err)
+{
+	if (g->memory < VM_MEMORY_MIN || g->memory > VM_MEMORY_MAX || g->memory % PAGE_SIZE)
+		return vm_fail(err, -EINVAL, "memory: %llu bytes is not a multiple of 4096 between %llu and %llu",
+		               (unsigned long long)g->memory, VM_MEMORY_MIN, VM_MEMORY_MAX);
+	if (g->ns_per_insn < 1 || g->ns_per_insn > NS_MAX || g->ns_per_fault > NS_MAX)
+		return vm_fail(err, -EINVAL, "clock: nanoseconds an instruction must be 1..%llu, a fault 0..%llu", NS_MAX,
+		               NS_MAX);
+	if (g->model != MODEL_0_1_3 && g->model != MODEL_0_3_3)
+		return vm_fail(err, -EINVAL, "model: %d is neither 0/1/3 nor 0/3/3", (int)g->model);
+	if (g->policy != POLICY_CATCH && g->policy != POLICY_LEAK)
+		return vm_fail(err, -EINVAL, "sensitive: %d is neither catch nor leak", (int)g->policy);
+	if (g->engine != ENGINE_INTERP)
+		return vm_fail(err, -EINVAL, "engine: %d is not known", (int)g->engine);
+	return 0;
+}
+
+static void init_vcpu(struct vm *vm)
+{
+	struct vcpu *c = &vm->vcpu;
+
+	c->ring0_becomes = vm->config.model == MODEL_0_1_3 ? 1 : 3;
+	c->leak_policy = vm->config.policy == POLICY_LEAK;
+	vm->real_cpl = 3; /* real mode runs as virtual-8086 */
+	trap_init_hooks(vm);
+	vcpu_reset(c);
+}
+
+int vm_create(struct vm **out, const struct vm_config *config, struct vm_error *err)
+{
+	struct vm *vm;
+	int rc = check_config(config, err);
+
+	*out = NULL;
+	if (rc)
+		return rc;
+	if (posix_memalign((void **)&vm, 64, sizeof(*vm)))
+		return vm_fail(err, -ENOMEM, "vm: out of memory");
+	memset(vm, 0, sizeof(*vm));
+	vm->config = *config;
+	vm->clock = (struct clock){ .ns_per_insn = config->ns_per_insn, .ns_per_fault = config->ns_per_fault };
+	vm->next_checkpoint = config->checkpoint_interval ? config->checkpoint_interval : UINT64_MAX;
+	rc = ram_init(&vm->ram, config->memory);
+	if (!rc)
+		rc = mmu_init(&vm->vcpu.mmu, &vm->ram, config->model == MODEL_0_3_3);
+	if (!rc)
+		rc = engine_interp_create(&vm->engine, &vm->vcpu);
+	if (rc) {
+		vm_destroy(vm);
+		return vm_fail(err, rc, "vm: cannot get %llu MiB of memory for the guest",
+		               (unsigned long long)(config->memory >> 20));
+	}
+	init_vcpu(vm);
+	*out = vm;
+	return 0;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	if (!vm)
+		return;
+	engine_destroy(vm->engine);
+	mmu_free(&vm->vcpu.mmu);
+	ram_free(&vm->ram);
+	free(vm);
+}
+
+void vm_plug(struct vm *vm, const struct vm_input *input, const struct vm_observer *observer)
+{
+	vm->input = input;
+	vm->observer = observer ? *observer : (struct vm_observer){ 0 };
+	probe_init(&vm->probe, observer ? &vm->observer : NULL);
+}
+
+struct vcpu *vm_vcpu(struct vm *vm)
+{
+	return &vm->vcpu;
+}
+
+struct clock *vm_clock(struct vm *vm)
+{
+	return &vm->clock;
+}
+
+const struct vm_config *vm_config(const struct vm *vm)
+{
+	return &vm->config;
+}
+
+uint8_t *vm_ram(struct vm *vm)
+{
+	return vm->ram.host;
+}
+
+uint64_t vm_ram_size(const struct vm *vm)
+{
+	return vm->ram.size;
+}
+
+uint64_t vm_register_digest(struct vm *vm)
+{
+	uint8_t buf[SNAPSHOT_MAX];
+	size_t len = vm_snapshot_save(vm, buf);
+
+	return digest64(buf, len, 0);
+}
+
+uint64_t vm_memory_digest(struct vm *vm)
+{
+	return ram_digest(&vm->ram);
+}
+
+void vm_get_counters(const struct vm *vm, struct vm_counters *out)
+{
+	struct engine_counters e;
+
+	engine_get_counters(vm->engine, &e);
+	*out = (struct vm_counters){
+		.icount = vm->vcpu.icount,
+		.faults = vm->clock.faults,
+		.tlb_fills = vm->vcpu.mmu.fills,
+		.tlb_flushes = vm->vcpu.mmu.flushes,
+		.view_switches = vm->vcpu.mmu.view_switches,
+		.traces_decoded = e.traces_decoded,
+		.smc_invalidations = e.smc_invalidations,
+		.leaks = vm->vcpu.leaks,
+	};
+}
+
+void vm_stop_with(struct vm *vm, enum vm_stop_reason reason, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (vm->stop.reason != STOP_NONE)
+		return;
+	vm->stop.reason = reason;
+	va_start(ap, fmt);
+	vsnprintf(vm->stop.message, sizeof(vm->stop.message), fmt, ap);
+	va_end(ap);
+}
+
+static bool can_interrupt(const struct vcpu *c)
+{
+	return (c->eflags & FL_IF) && c->inhibit_icount != c->icount;
+}
+
+static void tell_blob(struct vm *vm, enum event_kind kind, const void *blob, uint32_t len)
+{
+	struct event ev = trap_event(vm, kind, OP_NONE);
+
+	ev.blob = blob;
+	ev.blob_len = len;
+	probe_event(&vm->probe, &ev);
+}
+
+/* Every so often a digest of everything: the run, live, recorded and replayed, flushes its TLB here. */
+static void checkpoint(struct vm *vm)
+{
+	struct event ev = trap_event(vm, EV_CHECKPOINT, OP_NONE);
+
+	mmu_flush_all(&vm->vcpu.mmu);
+	vm->next_checkpoint += vm->config.checkpoint_interval;
+	if (!probe_wanted(&vm->probe))
+		return;
+	probe_classified(&vm->probe);
+	ev.addr = vm_register_digest(vm);
+	ev.value = vm_memory_digest(vm);
+	probe_event(&vm->probe, &ev);
+}
+
+static void external_interrupt(struct vm *vm, int vector)
+{
+	struct intr in = {
+		.vector = (uint8_t)vector,
+		.type = INTR_EXTERNAL,
+		.next_eip = (uint32_t)vm->vcpu.rip,
+	};
+
+	vm->halted = false;
+	probe_classified(&vm->probe);
+	reflect(vm, &in, 0, OP_NONE);
+}
+
+/* Act on what the input brought. True when it brought something: then it is asked again. */
+static bool take_turn(struct vm *vm, const struct vm_turn *turn)
+{
+	if (turn->stop != STOP_NONE) {
+		vm->stop.code = turn->stop_code;
+		vm_stop_with(vm, turn->stop, "%s", turn->stop_message ? turn->stop_message : "");
+		return true;
+	}
+	if (turn->input)
+		tell_blob(vm, EV_INPUT, turn->input, turn->input_len);
+	if (turn->marker)
+		tell_blob(vm, EV_MARKER, turn->marker, (uint32_t)strlen(turn->marker));
+	if (turn->vector >= 0)
+		external_interrupt(vm, turn->vector);
+	return turn->input || turn->marker || turn->vector >= 0;
+}
+
+static void idle(struct vm *vm, const struct vm_now *now)
+{
+	if (!(vm->vcpu.eflags & FL_IF))
+		vm_stop_with(vm, STOP_IDLE, "the guest halted with interrupts off: nothing can wake it");
+	else if (!vm->input->idle(vm->input->self, now))
+		vm_stop_with(vm, STOP_IDLE, "the guest halted and no device is set to interrupt it: nothing can wake it");
+}
+
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void run_guest(struct vm *vm, uint64_t deadline)
+{
+	struct vcpu *c = &vm->vcpu;
+
+	vm->budget_end = c->inhibit_icount == c->icount ? c->icount + 1 : deadline;
+	ring_enter(c);
+	probe_guest_begin(&vm->probe);
+	engine_run(vm->engine, vm->budget_end);
+	probe_guest_end(&vm->probe);
+	vm->real_cpl = c->cpl;
+	ring_leave(c);
+	if (c->exit.reason != EXIT_BUDGET)
+		trap_handle(vm);
+}
+
+/* Once around the loop. */
+static void turn(struct vm *vm, uint64_t until)
+{
+	struct vcpu *c = &vm->vcpu;
+	struct vm_now now = {
+		.icount = c->icount,
+		.vns = clock_vns(&vm->clock, c->icount),
+		.can_interrupt = can_interrupt(c),
+	};
+	struct vm_turn t = { .deadline = UINT64_MAX, .vector = -1 };
+
+	if (c->icount == vm->next_checkpoint)
+		checkpoint(vm);
+	vm->clock.icount_now = c->icount;
+	vm->input->poll(vm->input->self, &now, &t);
+	if (take_turn(vm, &t))
+		return;
+	if (c->icount >= vm->config.limit) {
+		vm_stop_with(vm, STOP_LIMIT, "the limit of %llu instructions is reached", (unsigned long long)vm->config.limit);
+		return;
+	}
+	if (vm->halted) {
+		idle(vm, &now);
+		return;
+	}
+	if (c->icount >= until)
+		return;
+	run_guest(vm, min64(min64(t.deadline, until), min64(vm->config.limit, vm->next_checkpoint)));
+}
+
+static void tell_end(struct vm *vm)
+{
+	struct event ev = trap_event(vm, EV_END, OP_NONE);
+
+	vm->ended = true;
+	ev.value = vm->stop.reason;
+	ev.addr = vm->stop.code;
+	ev.blob = vm->stop.message;
+	ev.blob_len = (uint32_t)strlen(vm->stop.message);
+	probe_event(&vm->probe, &ev);
+}
+
+int vm_run(struct vm *vm, uint64_t until, struct vm_stop *stop, struct vm_error *err)
+{
+	if (!vm->input)
+		return vm_fail(err, -EINVAL, "vm: nothing is plugged in as input");
+	while (vm->stop.reason == STOP_NONE) {
+		turn(vm, until);
+		if (vm->probe.stopped)
+			vm_stop_with(vm, STOP_OBSERVER, "stopped by the observer");
+		if (vm->vcpu.icount >= until && !vm->halted)
+			break;
+	}
+	if (vm->stop.reason != STOP_NONE && vm->stop.reason != STOP_OBSERVER && vm->stop.reason != STOP_TRACE_END && !vm->ended)
+		tell_end(vm);
+	*stop = vm->stop;
+	return 0;
+}

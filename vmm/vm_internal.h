@@ -1,0 +1,36 @@
+/*
+ * vm_internal.h - struct vm, for vmm/'s own files that glue the parts together (vm.c, snapshot.c, trap/).
+ */
+#ifndef RINGSIDE_VMM_VM_INTERNAL_H
+#define RINGSIDE_VMM_VM_INTERNAL_H
+
+#include "vmm/cpu/vcpu.h"
+#include "vmm/emul/emul.h"
+#include "vmm/engine/engine.h"
+#include "vmm/probe.h"
+#include "vmm/vm.h"
+
+struct vm {
+	struct vcpu vcpu;
+	struct ram ram;
+	struct engine *engine;
+	struct vm_config config;
+	struct clock clock;
+	const struct vm_input *input;
+	struct vm_observer observer; /* copy of what was plugged */
+	struct probe probe;
+	struct vm_stop stop;         /* reason set: the run is over */
+	bool ended;                  /* EV_END was told */
+	bool halted;                 /* HLT: waits for an interrupt */
+	uint64_t next_checkpoint;    /* icount */
+	uint64_t budget_end;         /* icount the present engine run may reach */
+	uint64_t exception_icount;   /* icount of the latest reflected exception, and how many there were at it */
+	uint32_t exceptions_here;
+	uint8_t real_cpl;            /* CPL in the real view at the last exit, for events */
+	uint8_t blob[EMUL_BLOB_MAX];
+};
+
+/* First reason wins. */
+void vm_stop_with(struct vm *vm, enum vm_stop_reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#endif
