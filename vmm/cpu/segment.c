@@ -12,14 +12,13 @@
  */
 #include "vmm/cpu/segment.h"
 
+#include "vmm/cpu/far_internal.h"
 #include "vmm/cpu/mem.h"
 #include "vmm/ring/ring.h"
 
 #define ATTR_REAL (SEG_P | SEG_S | SEG_WRITABLE | SEG_ACCESSED)
 #define ATTR_VM86 (ATTR_REAL | SEG_DPL)
 #define LIMIT_64K 0xffffu
-#define SEL_RPL 3u
-#define SEL_LDT 4u
 
 void segment_derive(struct segment *s)
 {
@@ -99,7 +98,7 @@ static unsigned judge_data(uint16_t attr, uint16_t sel, unsigned cpl)
 	return attr & SEG_P ? 0 : VEC_NP;
 }
 
-static unsigned judge(unsigned seg, uint16_t attr, uint16_t sel, unsigned cpl)
+unsigned segment_judge(unsigned seg, uint16_t attr, uint16_t sel, unsigned cpl)
 {
 	return seg == SEG_SS ? judge_stack(attr, sel, cpl) : judge_data(attr, sel, cpl);
 }
@@ -107,12 +106,12 @@ static unsigned judge(unsigned seg, uint16_t attr, uint16_t sel, unsigned cpl)
 /* Real view: both rules, see the top of the file. */
 static unsigned judge_real_view(struct vcpu *c, unsigned seg, uint16_t guest_attr, uint16_t sel)
 {
-	unsigned vector = judge(seg, ring_filter_attr(c, guest_attr), sel, c->cpl);
+	unsigned vector = segment_judge(seg, ring_filter_attr(c, guest_attr), sel, c->cpl);
 	unsigned guests;
 
 	if (vector)
 		return vector;
-	guests = judge(seg, guest_attr, sel, c->virt.cpl);
+	guests = segment_judge(seg, guest_attr, sel, c->virt.cpl);
 	if (!guests || !c->leak_policy)
 		return guests;
 	if (c->hooks.leak)
@@ -127,7 +126,7 @@ static void load_protected(struct vcpu *c, unsigned seg, uint16_t sel)
 
 	if (!descriptor_read(c, sel, &d))
 		vcpu_raise_error(c, VEC_GP, sel & ~SEL_RPL);
-	vector = c->real_view ? judge_real_view(c, seg, d.attr, sel) : judge(seg, d.attr, sel, c->cpl);
+	vector = c->real_view ? judge_real_view(c, seg, d.attr, sel) : segment_judge(seg, d.attr, sel, c->cpl);
 	if (vector)
 		vcpu_raise_error(c, vector, sel & ~SEL_RPL);
 	descriptor_set_accessed(c, &d);

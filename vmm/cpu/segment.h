@@ -25,6 +25,9 @@ void segment_derive(struct segment *s);
 bool descriptor_read(struct vcpu *c, uint16_t sel, struct descriptor *d);
 void descriptor_set_accessed(struct vcpu *c, struct descriptor *d);
 
+/* The exception that loading `seg` (not CS) with a descriptor of this attr raises at `cpl`: VEC_GP, VEC_SS, VEC_NP; 0 for none. */
+unsigned segment_judge(unsigned seg, uint16_t attr, uint16_t sel, unsigned cpl);
+
 /* MOV/POP/Lxx to ES, SS, DS, FS, GS in the present view: protected mode with all checks of SDM vol. 2 (MOV), raises #GP, #SS, #NP; or VM86/real mode. Not CS. */
 void segment_load(struct vcpu *c, unsigned seg, uint16_t sel);
 /* The same for virtual-8086 and real mode only: base = sel << 4; V86 also resets limit and attributes. */
