@@ -28,6 +28,19 @@ void mem_sys_write(struct vcpu *c, uint32_t lin, unsigned size, uint64_t value);
 /* #PF now if any byte of [lin, lin+len) cannot be accessed by the system; len <= 8192. */
 void mem_sys_check(struct vcpu *c, uint32_t lin, unsigned len, bool write);
 
+/* After DR0..DR3, DR7 or all state changed: tell the MMU which pages data breakpoints watch. */
+void vcpu_update_watch(struct vcpu *c);
+
+/* After CPL, EFLAGS.AC or CR0.AM changed: with alignment checking on, the fast table is hidden and the slow path checks. Called by
+ * vcpu_set_eflags(), and by whoever changes one of the three in another way. It is the guest's CPL that counts, in both views. */
+static inline void vcpu_update_align(struct vcpu *c)
+{
+	bool on = (c->eflags & FL_AC) && (c->cr0 & CR0_AM) && (c->real_view ? c->virt.cpl : c->cpl) == 3;
+
+	if (unlikely(on != c->mmu.all_slow))
+		mmu_set_all_slow(&c->mmu, on);
+}
+
 static inline uint32_t mem_linear(const struct vcpu *c, unsigned seg, uint32_t off)
 {
 	return (uint32_t)(c->seg[seg].base + off);

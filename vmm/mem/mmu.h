@@ -32,11 +32,12 @@ struct tlb_entry { /* 32 bytes */
 struct tlb_store;
 
 struct mmu {
-	struct tlb_entry *tlb;                  /* = fast[context]: what engines index */
+	struct tlb_entry *tlb;                  /* = fast[context], or an empty table while all_slow: what engines index; only mmu.c writes it */
 	struct tlb_entry fast[2][TLB_FAST_SIZE];
 	enum mmu_context context;
 	bool split_views;                       /* model 0/3/3: supervisor and user are separate views; a crossing empties `fast` */
 	bool stepping;                          /* slow path may touch MMIO and code pages (set for one instruction at a time) */
+	bool all_slow;                          /* every access takes the slow path (alignment checking) */
 	struct ram *ram;
 	struct tlb_store *store;
 	uint32_t generation;                    /* changes whenever a linear -> physical mapping or context may have changed: jump caches compare it */
@@ -49,7 +50,7 @@ struct mmu {
 };
 
 struct mmu_fault {
-	uint32_t error; /* page-fault error code: P, W, U of SDM vol. 3A 4.7; U by context */
+	uint32_t error; /* page-fault error code: P, W, U, RSVD of SDM vol. 3A 4.7; U by context */
 	uint64_t cr2;
 };
 
@@ -64,13 +65,23 @@ void mmu_invlpg(struct mmu *m, uint64_t lin);      /* the page containing lin, a
 void mmu_set_context(struct mmu *m, enum mmu_context context); /* counts a view switch when it changes and split_views */
 /* Debug watches: count linear page addresses whose accesses must all take the slow path. Empties fast. */
 void mmu_set_watch(struct mmu *m, const uint32_t *pages, unsigned count);
+/* While on, engines see an empty fast table. Cheap both ways. */
+void mmu_set_all_slow(struct mmu *m, bool on);
 /* A page began to hold code: no fast write tag may point at it. */
 void mmu_forget_writes(struct mmu *m, uint64_t page_gpa);
 
-/* Translate one access that does not cross a page, in `context`, setting accessed/dirty bits and filling store and fast (fast only for
- * the current context). Returns 0 and *gpa, or -1 and *fault. Identity when CR0.PG = 0. The gpa may lie outside RAM. */
+/* Translate one access that does not cross a page, in `context`, setting accessed/dirty bits and filling store and that context's fast.
+ * Returns 0 and *gpa, or -1 and *fault. Identity when CR0.PG = 0. The gpa may lie outside RAM. MMU_WRITE marks the page dirty: the
+ * caller is about to write. A walk that faults changes nothing. A walk that sets a bit in a page table which holds decoded code calls
+ * ram.code_written: not while a trace runs (see mmu_translate_running). Generation changes when the walk replaced another translation. */
 int mmu_translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, uint64_t *gpa,
                   struct mmu_fault *fault);
+/* The same for accesses by a running trace: MMU_HITS_CODE and nothing changed when an accessed or dirty bit would overwrite decoded code. */
+#define MMU_HITS_CODE (-2)
+int mmu_translate_running(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, uint64_t *gpa,
+                          struct mmu_fault *fault);
+/* Would mmu_translate() fault? No side effects. Returns 0, or -1 and *fault. */
+int mmu_probe(const struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, struct mmu_fault *fault);
 /* The same without side effects, for debuggers: permissions ignored. Returns 0 or -1. */
 int mmu_peek(const struct mmu *m, uint64_t lin, uint64_t *gpa);
 

@@ -29,6 +29,8 @@ struct ram {
 	uint64_t digest;
 	ram_code_written_fn *code_written;
 	void *code_written_self;
+	void (*cleaned)(void *self); /* ram_digest() cleared `dirty`: write tags must go. The MMU's, set by mmu_init() */
+	void *cleaned_self;
 };
 
 /* 0x000a0000..0x000bffff is VGA's, not RAM, although host memory exists there. */
@@ -37,7 +39,7 @@ static inline bool ram_has(const struct ram *r, uint64_t gpa)
 	return gpa < r->size && (gpa < 0xa0000 || gpa >= 0xc0000);
 }
 
-int ram_init(struct ram *r, uint64_t size);       /* zeroed; -ENOMEM */
+int ram_init(struct ram *r, uint64_t size);       /* zeroed; -ENOMEM, -EINVAL for a size that is 0 or no multiple of PAGE_SIZE */
 void ram_free(struct ram *r);
 /* Physical access by devices, loaders, page walks. Any range is safe: what is not RAM reads as all ones and drops writes.
  * Writes mark pages dirty and report code. */
@@ -46,7 +48,10 @@ void ram_write(struct ram *r, uint64_t gpa, const void *buf, size_t len);
 /* Bytes [gpa, gpa+len) within one page now hold decoded code. Returns true when the page held none before (write tags must go). */
 bool ram_mark_code(struct ram *r, uint64_t gpa, unsigned len);
 void ram_clear_code(struct ram *r, uint64_t page_gpa);
-/* Digest over (page number, content) of all pages, order-independent sum; recomputes dirty pages only and clears dirty. */
+/* Does any byte of [gpa, gpa+len), within one page of RAM, lie in a chunk that holds decoded code? */
+bool ram_holds_code(const struct ram *r, uint64_t gpa, unsigned len);
+/* Digest over (page number, content) of all pages, order-independent sum; recomputes dirty pages only and clears dirty.
+ * A page of zeros contributes 0. */
 uint64_t ram_digest(struct ram *r);
 void ram_mark_all_dirty(struct ram *r);
 

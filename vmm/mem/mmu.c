@@ -1,0 +1,536 @@
+/*
+ * mmu.c - the page walk, and the TLB that behaves as if infinite (mmu.h says what that means).
+ *
+ * The store is one word for each linear page, in a mapping the host commits as it is touched, and one word for each 4 MiB page:
+ *
+ *      63         32 31        12 11            0
+ *     | generation  | frame      | W U D G, PTE's bits |
+ *
+ * A word counts only while its generation is the store's present one: there are two, for local and for global translations, so that a
+ * flush is an increment. `fast` has to be emptied by hand; bitmaps of the filled and of the local entries make that cost what was filled.
+ *
+ * Invariants
+ *  1. A fast entry's tags all name the same page, and the entry is what the store and the RAM's books say, or less.
+ *  2. A write tag exists only where ram.dirty is set and the page holds no code. So ram_digest() and mmu_forget_writes() take tags away.
+ *  3. The walk changes nothing (neither accessed bits, nor store) unless it succeeds.
+ *  4. Whatever takes away or replaces a translation changes `generation`. Adding one does not, nor does a context switch: engines key by mode.
+ *
+ * Called by cpu/mem.c and the engines; page tables are the guest's and may lie anywhere, say anything.
+ */
+#include "vmm/mem/mmu.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vmm/bug.h"
+
+/* Page directory and page table entries, SDM vol. 3A tables 4-4 to 4-6 */
+#define PTE_P (1u << 0)
+#define PTE_W (1u << 1)
+#define PTE_U (1u << 2)
+#define PTE_A (1u << 5)
+#define PTE_D (1u << 6)
+#define PDE_PS (1u << 7)
+#define PTE_G (1u << 8)
+#define PTE_G_SHIFT 8
+#define PDE_BIG_RESERVED 0x003fe000u /* bits 13..21: this model has no PSE-36 */
+#define FRAME_MASK 0xfffff000u
+#define BIG_FRAME_MASK 0xffc00000u
+#define BIG_SHIFT 22
+
+/* Page-fault error code, SDM vol. 3A 4.7 */
+#define PF_P (1u << 0)
+#define PF_W (1u << 1)
+#define PF_U (1u << 2)
+#define PF_RSVD (1u << 3)
+
+/* Control bits this file judges by; cpu/vcpu.h has them all but lies above. */
+#define CR0_WP_BIT (1u << 16)
+#define CR0_PG_BIT (1u << 31)
+#define CR4_PSE_BIT (1u << 4)
+#define CR4_PGE_BIT (1u << 7)
+
+#define STORE_PAGES (1u << 20)
+#define STORE_BIGS (1u << 10)
+#define FAST_WORDS (TLB_FAST_SIZE / 64)
+
+struct tlb_store {
+	uint64_t page[STORE_PAGES];
+	uint64_t big[STORE_BIGS];
+	uint32_t gen[2];                      /* [0] local, [1] global translations; never 0, which marks empty words */
+	uint64_t filled[2][FAST_WORDS];       /* fast entries with any tag, by context */
+	uint64_t local[2][FAST_WORDS];        /* those which a flush of local translations takes */
+};
+
+/* Does not belong to any page: what engines see while all_slow. Nobody writes through mmu.tlb. */
+static const struct tlb_entry empty_table[TLB_FAST_SIZE] = {
+	[0 ... TLB_FAST_SIZE - 1] = { TLB_NO_TAG, TLB_NO_TAG, TLB_NO_TAG, 0 },
+};
+
+/* ---- the fast tables ---- */
+
+static void choose_table(struct mmu *m)
+{
+	m->tlb = m->all_slow ? (struct tlb_entry *)(uintptr_t)empty_table : m->fast[m->context];
+}
+
+static void drop_entry(struct mmu *m, unsigned ctx, unsigned i)
+{
+	struct tlb_entry *e = &m->fast[ctx][i];
+
+	e->read = e->write = e->exec = TLB_NO_TAG;
+	m->store->filled[ctx][i / 64] &= ~(1ull << (i % 64));
+	m->store->local[ctx][i / 64] &= ~(1ull << (i % 64));
+}
+
+typedef bool entry_test(const struct tlb_entry *e, uint64_t what);
+
+/* Drop the filled entries of a bitmap (filled or local) that a test, if any, picks. */
+static void drop_entries(struct mmu *m, unsigned ctx, const uint64_t *bitmap, entry_test *test, uint64_t what)
+{
+	for (unsigned w = 0; w < FAST_WORDS; w++) {
+		for (uint64_t bits = bitmap[w]; bits; bits &= bits - 1) {
+			unsigned i = w * 64 + (unsigned)__builtin_ctzll(bits);
+
+			if (!test || test(&m->fast[ctx][i], what))
+				drop_entry(m, ctx, i);
+		}
+	}
+}
+
+static void drop_all(struct mmu *m, unsigned ctx)
+{
+	drop_entries(m, ctx, m->store->filled[ctx], NULL, 0);
+}
+
+static uint64_t entry_page(const struct tlb_entry *e)
+{
+	return e->exec != TLB_NO_TAG ? e->exec : e->read != TLB_NO_TAG ? e->read : e->write;
+}
+
+static bool entry_in_big_page(const struct tlb_entry *e, uint64_t lin)
+{
+	return entry_page(e) >> BIG_SHIFT == lin >> BIG_SHIFT;
+}
+
+static void drop_big_page(struct mmu *m, uint64_t lin)
+{
+	for (unsigned ctx = 0; ctx < 2; ctx++)
+		drop_entries(m, ctx, m->store->filled[ctx], entry_in_big_page, lin);
+}
+
+static void drop_page(struct mmu *m, uint64_t lin)
+{
+	for (unsigned ctx = 0; ctx < 2; ctx++) {
+		if (entry_page(&m->fast[ctx][mmu_index(lin)]) == (lin & PAGE_MASK))
+			drop_entry(m, ctx, mmu_index(lin));
+	}
+}
+
+static bool watched(const struct mmu *m, uint64_t lin)
+{
+	for (unsigned i = 0; i < m->watch_count; i++) {
+		if (m->watch_page[i] == (lin & PAGE_MASK))
+			return true;
+	}
+	return false;
+}
+
+/* `entry`: a store word, or what would be one (paging off). The access was permitted in ctx. */
+static void fill_fast(struct mmu *m, uint64_t lin, uint64_t entry, enum mmu_context ctx)
+{
+	unsigned i = mmu_index(lin);
+	struct tlb_entry *e = &m->fast[ctx][i];
+	uint64_t tag = lin & PAGE_MASK, gpa = entry & FRAME_MASK, bit = 1ull << (i % 64);
+	bool watch = m->watch_count && watched(m, lin);
+	bool writable = (entry & PTE_D) && ((entry & PTE_W) || (ctx == MMU_SUPERVISOR && !(m->cr0 & CR0_WP_BIT)));
+
+	if (!ram_has(m->ram, gpa))
+		return; /* what the entry holds is another page's: the store never changes without drop_page() */
+	e->addend = (uintptr_t)m->ram->host + gpa - tag;
+	e->read = watch ? TLB_NO_TAG : tag;
+	e->exec = tag;
+	e->write = !watch && writable && m->ram->dirty[gpa >> PAGE_SHIFT] && !m->ram->code[gpa >> PAGE_SHIFT] ? tag :
+	                                                                                                      TLB_NO_TAG;
+	m->store->filled[ctx][i / 64] |= bit;
+	if (entry & PTE_G)
+		m->store->local[ctx][i / 64] &= ~bit;
+	else
+		m->store->local[ctx][i / 64] |= bit;
+}
+
+static void forget_all_writes(void *self)
+{
+	struct mmu *m = self;
+
+	for (unsigned ctx = 0; ctx < 2; ctx++) {
+		for (unsigned w = 0; w < FAST_WORDS; w++) {
+			for (uint64_t bits = m->store->filled[ctx][w]; bits; bits &= bits - 1)
+				m->fast[ctx][w * 64 + (unsigned)__builtin_ctzll(bits)].write = TLB_NO_TAG;
+		}
+	}
+}
+
+void mmu_forget_writes(struct mmu *m, uint64_t page_gpa)
+{
+	uintptr_t host = (uintptr_t)m->ram->host + (page_gpa & PAGE_MASK);
+
+	for (unsigned ctx = 0; ctx < 2; ctx++) {
+		for (unsigned w = 0; w < FAST_WORDS; w++) {
+			for (uint64_t bits = m->store->filled[ctx][w]; bits; bits &= bits - 1) {
+				struct tlb_entry *e = &m->fast[ctx][w * 64 + (unsigned)__builtin_ctzll(bits)];
+
+				if (e->write + e->addend == host) /* NO_TAG is odd, host pages are not */
+					e->write = TLB_NO_TAG;
+			}
+		}
+	}
+}
+
+/* ---- the store ---- */
+
+static bool word_valid(const struct tlb_store *s, uint64_t word)
+{
+	return word >> 32 == s->gen[(word >> PTE_G_SHIFT) & 1];
+}
+
+/* The stored translation of lin as a page's word, or 0. */
+static uint64_t store_find(const struct tlb_store *s, uint64_t lin)
+{
+	uint64_t word = s->page[(uint32_t)lin >> PAGE_SHIFT];
+
+	if (likely(word_valid(s, word)))
+		return word;
+	word = s->big[(uint32_t)lin >> BIG_SHIFT];
+	return word_valid(s, word) ? word | (lin & FRAME_MASK & ~BIG_FRAME_MASK) : 0;
+}
+
+static void erase_kind(uint64_t *words, unsigned count, unsigned global)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (((words[i] >> PTE_G_SHIFT) & 1) == global)
+			words[i] = 0;
+	}
+}
+
+/* All local, or all global, translations go. When numbers run out their words are erased, so that old ones never count again. */
+static void store_age(struct tlb_store *s, unsigned global)
+{
+	if (unlikely(s->gen[global] == UINT32_MAX)) {
+		erase_kind(s->page, STORE_PAGES, global);
+		erase_kind(s->big, STORE_BIGS, global);
+		s->gen[global] = 0;
+	}
+	s->gen[global]++;
+}
+
+/* Does `new` take something away that someone may have cached from `old`? */
+static bool store_replaces(uint64_t old, uint64_t new)
+{
+	return old && ((old ^ new) & FRAME_MASK || (old & ~new & (PTE_W | PTE_U | PTE_D)));
+}
+
+/* A walk's result becomes the stored translation. word: frame and bits, without a generation. */
+static uint64_t store_put(struct mmu *m, uint64_t lin, uint32_t word, bool big)
+{
+	struct tlb_store *s = m->store;
+	uint64_t full = (uint64_t)s->gen[(word >> PTE_G_SHIFT) & 1] << 32 | word;
+	uint64_t *slot_big = &s->big[(uint32_t)lin >> BIG_SHIFT];
+	uint64_t page_word = big ? full | (lin & FRAME_MASK & ~BIG_FRAME_MASK) : full;
+	bool replaces = store_replaces(store_find(s, lin), page_word);
+
+	if (big) {
+		replaces = replaces || (word_valid(s, *slot_big) && store_replaces(*slot_big, full));
+		*slot_big = full;
+		s->page[(uint32_t)lin >> PAGE_SHIFT] = 0;
+		if (replaces)
+			drop_big_page(m, lin);
+	} else {
+		s->page[(uint32_t)lin >> PAGE_SHIFT] = full;
+		if (replaces)
+			drop_page(m, lin);
+	}
+	m->generation += replaces;
+	m->fills++;
+	return page_word;
+}
+
+/* ---- the walk ---- */
+
+struct walk {
+	uint64_t pde_gpa, pte_gpa; /* pte_gpa: unused for a 4 MiB page */
+	uint32_t pde, pte;
+	bool big;
+	uint32_t word;             /* out: frame of the (big) page, W U G combined, D of the last level */
+};
+
+static uint32_t load_entry(const struct mmu *m, uint64_t gpa)
+{
+	uint32_t v;
+
+	if (unlikely(!ram_has(m->ram, gpa)))
+		return ~0u;
+	memcpy(&v, m->ram->host + gpa, sizeof(v));
+	return v;
+}
+
+static bool permits(const struct mmu *m, uint32_t bits, enum mmu_access access, enum mmu_context ctx)
+{
+	if (ctx == MMU_USER && !(bits & PTE_U))
+		return false;
+	if (access != MMU_WRITE || (bits & PTE_W))
+		return true;
+	return ctx == MMU_SUPERVISOR && !(m->cr0 & CR0_WP_BIT);
+}
+
+static int walk_fault(struct mmu_fault *fault, uint64_t lin, enum mmu_access access, enum mmu_context ctx, uint32_t why)
+{
+	fault->error = why | (access == MMU_WRITE ? PF_W : 0) | (ctx == MMU_USER ? PF_U : 0);
+	fault->cr2 = (uint32_t)lin;
+	return -1;
+}
+
+/* Reads the tables; changes nothing. Returns 0, or -1 with PF_P and PF_RSVD bits in *why. */
+static int walk_read(const struct mmu *m, uint64_t lin, struct walk *k, uint32_t *why)
+{
+	uint32_t global = m->cr4 & CR4_PGE_BIT ? PTE_G : 0;
+
+	*why = 0;
+	k->pde_gpa = (m->cr3 & FRAME_MASK) + ((uint32_t)lin >> BIG_SHIFT) * 4;
+	k->pde = load_entry(m, k->pde_gpa);
+	if (!(k->pde & PTE_P))
+		return -1;
+	k->big = (k->pde & PDE_PS) && (m->cr4 & CR4_PSE_BIT);
+	if (k->big) {
+		*why = PF_P | PF_RSVD;
+		if (k->pde & PDE_BIG_RESERVED)
+			return -1;
+		k->word = (k->pde & (BIG_FRAME_MASK | PTE_W | PTE_U | PTE_D)) | (k->pde & global);
+		return 0;
+	}
+	k->pte_gpa = (k->pde & FRAME_MASK) + (((uint32_t)lin >> PAGE_SHIFT) & 1023) * 4;
+	k->pte = load_entry(m, k->pte_gpa);
+	if (!(k->pte & PTE_P))
+		return -1;
+	k->word = (k->pte & (FRAME_MASK | PTE_D)) | (k->pde & k->pte & (PTE_W | PTE_U)) | (k->pte & global);
+	return 0;
+}
+
+static bool needs_bits(uint32_t entry, uint32_t bits)
+{
+	return (entry & bits) != bits;
+}
+
+/* Would marking overwrite decoded code? */
+static bool walk_hits_code(const struct mmu *m, const struct walk *k, uint32_t leaf_bits)
+{
+	if (needs_bits(k->pde, k->big ? leaf_bits : PTE_A) && ram_holds_code(m->ram, k->pde_gpa, 4))
+		return true;
+	return !k->big && needs_bits(k->pte, leaf_bits) && ram_holds_code(m->ram, k->pte_gpa, 4);
+}
+
+static void mark_entry(struct mmu *m, uint64_t gpa, uint32_t bits)
+{
+	uint32_t v = load_entry(m, gpa); /* again: a table may be its own directory, and its entry marked a moment ago */
+
+	if (!needs_bits(v, bits))
+		return;
+	v |= bits;
+	ram_write(m->ram, gpa, &v, sizeof(v));
+}
+
+static void walk_mark(struct mmu *m, const struct walk *k, uint32_t leaf_bits)
+{
+	mark_entry(m, k->pde_gpa, k->big ? leaf_bits : PTE_A);
+	if (!k->big)
+		mark_entry(m, k->pte_gpa, leaf_bits);
+}
+
+/* Does a stored or identity word do for this access, without a walk? */
+static bool word_serves(const struct mmu *m, uint64_t word, enum mmu_access access, enum mmu_context ctx)
+{
+	return word && permits(m, (uint32_t)word, access, ctx) && (access != MMU_WRITE || (word & PTE_D));
+}
+
+static bool paging(const struct mmu *m)
+{
+	return (m->cr0 & CR0_PG_BIT) != 0;
+}
+
+/* Paging off: every page is its own frame, writable, dirty, and no flush concerns it but that of all. */
+static uint64_t identity_word(uint64_t lin)
+{
+	return (lin & FRAME_MASK) | PTE_W | PTE_U | PTE_D | PTE_G;
+}
+
+static int translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context ctx, uint64_t *gpa,
+                     struct mmu_fault *fault, bool running)
+{
+	uint64_t word = paging(m) ? store_find(m->store, lin) : identity_word(lin);
+
+	if (!word_serves(m, word, access, ctx)) {
+		uint32_t leaf_bits = access == MMU_WRITE ? PTE_A | PTE_D : PTE_A, why;
+		struct walk k;
+
+		if (walk_read(m, lin, &k, &why))
+			return walk_fault(fault, lin, access, ctx, why);
+		if (!permits(m, k.word, access, ctx))
+			return walk_fault(fault, lin, access, ctx, PF_P);
+		if (running && unlikely(walk_hits_code(m, &k, leaf_bits)))
+			return MMU_HITS_CODE;
+		walk_mark(m, &k, leaf_bits);
+		word = store_put(m, lin, k.word | (leaf_bits & PTE_D), k.big);
+	}
+	*gpa = (word & FRAME_MASK) | (lin & ~PAGE_MASK);
+	if (access == MMU_WRITE && ram_has(m->ram, *gpa))
+		m->ram->dirty[*gpa >> PAGE_SHIFT] = 1;
+	fill_fast(m, lin, word, ctx);
+	return 0;
+}
+
+int mmu_translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, uint64_t *gpa,
+                  struct mmu_fault *fault)
+{
+	return translate(m, lin, access, context, gpa, fault, false);
+}
+
+int mmu_translate_running(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, uint64_t *gpa,
+                          struct mmu_fault *fault)
+{
+	return translate(m, lin, access, context, gpa, fault, true);
+}
+
+int mmu_probe(const struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, struct mmu_fault *fault)
+{
+	struct walk k;
+	uint32_t why;
+
+	if (!paging(m) || word_serves(m, store_find(m->store, lin), access, context))
+		return 0;
+	if (walk_read(m, lin, &k, &why))
+		return walk_fault(fault, lin, access, context, why);
+	return permits(m, k.word, access, context) ? 0 : walk_fault(fault, lin, access, context, PF_P);
+}
+
+int mmu_peek(const struct mmu *m, uint64_t lin, uint64_t *gpa)
+{
+	uint64_t word = paging(m) ? store_find(m->store, lin) : identity_word(lin);
+
+	if (!word) {
+		struct walk k;
+		uint32_t why;
+
+		if (walk_read(m, lin, &k, &why))
+			return -1;
+		word = k.word | (k.big ? lin & FRAME_MASK & ~BIG_FRAME_MASK : 0);
+	}
+	*gpa = (word & FRAME_MASK) | (lin & ~PAGE_MASK);
+	return 0;
+}
+
+/* ---- what the architecture says goes ---- */
+
+static void flush_local(struct mmu *m)
+{
+	store_age(m->store, 0);
+	for (unsigned ctx = 0; ctx < 2; ctx++)
+		drop_entries(m, ctx, m->store->local[ctx], NULL, 0);
+	m->generation++;
+	m->flushes++;
+}
+
+void mmu_flush_all(struct mmu *m)
+{
+	store_age(m->store, 0);
+	store_age(m->store, 1);
+	drop_all(m, MMU_SUPERVISOR);
+	drop_all(m, MMU_USER);
+	m->generation++;
+	m->flushes++;
+}
+
+void mmu_set_paging(struct mmu *m, uint32_t cr0, uint32_t cr3, uint32_t cr4, bool cr3_loaded)
+{
+	bool all = ((m->cr0 ^ cr0) & (CR0_PG_BIT | CR0_WP_BIT)) || ((m->cr4 ^ cr4) & (CR4_PGE_BIT | CR4_PSE_BIT));
+	bool local = (cr3_loaded || m->cr3 != cr3) && (cr0 & CR0_PG_BIT);
+
+	m->cr0 = cr0;
+	m->cr3 = cr3;
+	m->cr4 = cr4;
+	if (all)
+		mmu_flush_all(m);
+	else if (local)
+		flush_local(m); /* without CR4.PGE there are no global translations */
+}
+
+void mmu_invlpg(struct mmu *m, uint64_t lin)
+{
+	struct tlb_store *s = m->store;
+	uint64_t *big = &s->big[(uint32_t)lin >> BIG_SHIFT];
+
+	s->page[(uint32_t)lin >> PAGE_SHIFT] = 0;
+	drop_page(m, (uint32_t)lin);
+	if (word_valid(s, *big)) {
+		*big = 0;
+		drop_big_page(m, (uint32_t)lin);
+	}
+	m->generation++;
+}
+
+void mmu_set_context(struct mmu *m, enum mmu_context context)
+{
+	if (m->context == context)
+		return;
+	m->context = context;
+	if (m->split_views) {
+		drop_all(m, context);
+		m->view_switches++;
+	}
+	choose_table(m);
+}
+
+void mmu_set_all_slow(struct mmu *m, bool on)
+{
+	m->all_slow = on;
+	choose_table(m);
+}
+
+void mmu_set_watch(struct mmu *m, const uint32_t *pages, unsigned count)
+{
+	BUG_ON(count > 4);
+	m->watch_count = count;
+	for (unsigned i = 0; i < count; i++)
+		m->watch_page[i] = pages[i] & FRAME_MASK;
+	drop_all(m, MMU_SUPERVISOR);
+	drop_all(m, MMU_USER);
+}
+
+int mmu_init(struct mmu *m, struct ram *ram, bool split_views)
+{
+	memset(m, 0, sizeof(*m));
+	m->store = mmap(NULL, sizeof(*m->store), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (m->store == MAP_FAILED) {
+		m->store = NULL;
+		return -ENOMEM;
+	}
+	m->store->gen[0] = m->store->gen[1] = 1;
+	memcpy(m->fast[MMU_SUPERVISOR], empty_table, sizeof(empty_table));
+	memcpy(m->fast[MMU_USER], empty_table, sizeof(empty_table));
+	m->ram = ram;
+	m->split_views = split_views;
+	m->generation = 1;
+	choose_table(m);
+	ram->cleaned = forget_all_writes;
+	ram->cleaned_self = m;
+	return 0;
+}
+
+void mmu_free(struct mmu *m)
+{
+	if (m->store)
+		munmap(m->store, sizeof(*m->store));
+	if (m->ram)
+		m->ram->cleaned = NULL;
+	memset(m, 0, sizeof(*m));
+}
