@@ -30,6 +30,7 @@ void far_set_code(struct vcpu *c, uint16_t sel, const struct descriptor *d, unsi
 {
 	segment_set(&c->seg[SEG_CS], (uint16_t)((sel & ~SEL_RPL) | cpl), d->base, d->limit, d->attr, d->attr);
 	c->cpl = (uint8_t)cpl;
+	vcpu_update_align(c);
 }
 
 void vm86_far_jmp(struct vcpu *c, uint16_t sel, uint32_t off)

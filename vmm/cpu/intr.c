@@ -53,6 +53,7 @@ static void deliver_real(struct vcpu *c, const struct intr *in)
 	stack_push(c, &st, &f, 0);
 	stack_commit(c, &st);
 	c->eflags &= ~(FL_IF | FL_TF | FL_AC | FL_RF);
+	vcpu_update_align(c);
 	segment_load_vm86(c, SEG_CS, (uint16_t)(target >> 16));
 	c->rip = target & 0xffff;
 }

@@ -59,8 +59,8 @@ static void iret_to_vm86(struct vcpu *c, const struct return_frame *r, uint32_t 
 	sel[SEG_GS] = (uint16_t)stack_peek(c, 8, 4, 0);
 	if (r->eip > 0xffff)
 		vcpu_raise_error(c, VEC_GP, 0);
-	vcpu_set_eflags(c, (flags & (FL_WRITABLE | FL_RF | FL_VM)) | FL_FIXED);
 	c->cpl = 3;
+	vcpu_set_eflags(c, (flags & (FL_WRITABLE | FL_RF | FL_VM)) | FL_FIXED);
 	load_vm86_segments(c, sel);
 	c->gpr[R_SP] = esp;
 	c->rip = r->eip;

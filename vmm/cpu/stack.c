@@ -89,7 +89,8 @@ void stack_push(struct vcpu *c, struct stack *st, const struct frame *f, uint32_
 	unsigned len = frame_bytes(f, bytes);
 	uint32_t mask = stack_size_mask(&st->ss);
 	uint32_t low = (st->esp - len) & mask;
-	unsigned piece = (st->esp & mask) >= len ? len : f->size; /* a frame that wraps is pushed piece by piece */
+	bool whole = (st->esp & mask) >= len && !c->mmu.all_slow;
+	unsigned piece = whole ? len : f->size; /* one by one where the frame wraps, or each push has its alignment checked */
 
 	for (unsigned i = 0; i < len; i += piece)
 		check_piece(c, st, (low + i) & mask, piece, ss_error);

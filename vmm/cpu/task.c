@@ -153,6 +153,7 @@ static void commit(struct vcpu *c, const struct switching *s, const struct tss_i
 	if (s->to.layout == &layout32 && (c->cr0 & CR0_PG))
 		c->cr3 = im->cr3;
 	mmu_set_paging(&c->mmu, c->cr0, c->cr3, c->cr4, s->to.layout == &layout32 && (c->cr0 & CR0_PG));
+	c->cpl = eflags & FL_VM ? 3 : im->seg[SEG_CS] & SEL_RPL;
 	vcpu_set_eflags(c, eflags | (nests(s->source) ? FL_NT : 0));
 	c->rip = im->eip;
 	for (unsigned i = 0; i < 8; i++)
@@ -160,7 +161,6 @@ static void commit(struct vcpu *c, const struct switching *s, const struct tss_i
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		segment_set(&c->seg[i], im->seg[i], 0, 0, 0, 0);
 	segment_set(&c->ldtr, im->ldt, 0, 0, 0, 0);
-	c->cpl = eflags & FL_VM ? 3 : im->seg[SEG_CS] & SEL_RPL;
 	c->dr[7] &= ~DR7_LOCAL;
 	vcpu_update_watch(c);
 	cpu_sync_context(c);
@@ -235,13 +235,16 @@ static void push_error(struct vcpu *c, unsigned size, uint32_t error, uint32_t e
 	stack_commit(c, &st);
 }
 
-/* T bit: #DB before the first instruction of the new task. A completed instruction leaves it to its caller's end; during delivery it is raised, a benign
- * second exception. */
+/* T bit: #DB before the first instruction of the new task. An instruction that switched has completed, so it stays pending for its
+ * end; during delivery it is raised, as a benign second exception. */
 static void debug_trap(struct vcpu *c, enum task_source source)
 {
-	c->db_pending |= DR6_BT;
-	if (source == TASK_INTR)
-		vcpu_raise(c, VEC_DB);
+	if (source != TASK_INTR) {
+		c->db_pending |= DR6_BT;
+		return;
+	}
+	c->dr[6] |= DR6_BT;
+	vcpu_raise(c, VEC_DB);
 }
 
 static void switch_tasks(struct vcpu *c, struct switching *s, bool has_error, uint32_t error)
