@@ -377,6 +377,34 @@ static bool undefined(const struct insn *out, const struct raw *r, unsigned mode
 	return out->op == OP_MOV_SREG && out->reg == SEG_CS;
 }
 
+/* ESC opcodes: the x87's. */
+static bool is_escape(const ZydisDecodedInstruction *in)
+{
+	return in->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (in->opcode & 0xf8) == 0xd8;
+}
+
+static uint16_t x87_fop(const ZydisDecodedInstruction *in)
+{
+	return (uint16_t)((in->opcode & 7) << 8 | in->raw.modrm.mod << 6 | in->raw.modrm.reg << 3 | in->raw.modrm.rm);
+}
+
+static unsigned vector_kind(const ZydisDecodedOperand *o)
+{
+	if (is_register(o, ZYDIS_REGISTER_MM0, 8))
+		return VEC_MMX;
+	if (is_register(o, ZYDIS_REGISTER_XMM0, 8))
+		return VEC_XMM;
+	return o->type == ZYDIS_OPERAND_TYPE_REGISTER ? VEC_GPR : VEC_NONE;
+}
+
+static uint16_t vector_kinds(const struct raw *r)
+{
+	unsigned dst = r->operands > 0 ? vector_kind(&r->op[0]) : VEC_NONE;
+	unsigned src = r->operands > 1 ? vector_kind(&r->op[1]) : VEC_NONE;
+
+	return (uint16_t)VEC_KIND(dst, src);
+}
+
 static int set_undefined(struct insn *out, unsigned len, unsigned avail, int result)
 {
 	out->op = OP_UD;
@@ -430,6 +458,8 @@ int insn_decode(struct insn *out, const uint8_t *bytes, unsigned avail, unsigned
 		return set_undefined(out, r.in.length, avail, -1);
 	if (out->op == OP_MOVZX || out->op == OP_MOVSX)
 		out->imm2 = r.op[1].size / 8;
+	if (out->op >= OP_FPU_BASE)
+		out->imm2 = is_escape(&r.in) ? x87_fop(&r.in) : vector_kinds(&r);
 	if (out->op == OP_MOV && r.in.opcode >= 0xa0 && r.in.opcode <= 0xa3)
 		out->flags |= IF_MOFFS;
 	if (ends_trace(out))
