@@ -5,7 +5,8 @@
  * The order of one access
  *   1. segment: #GP(0), #SS(0)
  *   2. alignment: #AC(0)
- *   3. both pages of a crosser are probed, so that a fault on the second leaves no mark on the first; then translated: #PF
+ *   3. page: #PF. A crosser's first page is probed, its second translated, and then its first: the first fault is the one told, and a
+ *      fault on either leaves no mark on the other
  *   4. memory that is not RAM, and writes over decoded code: a running trace stops here with EXIT_MMIO or EXIT_CODE_WRITE, with
  *      nothing done but accessed and dirty bits; the engine steps that one instruction again, and then (or during emulation) goes on
  *   5. watchpoints are noted in db_pending; the bytes move
@@ -151,8 +152,7 @@ static void span_open(struct vcpu *c, struct span *s, uint32_t lin, unsigned len
 		s->len[0] = room;
 		s->len[1] = len - room;
 		probe_part(c, lin, access, ctx);
-		probe_part(c, lin + room, access, ctx); /* wraps at 4 GiB */
-		s->gpa[1] = translate_part(c, lin + room, access, ctx);
+		s->gpa[1] = translate_part(c, lin + room, access, ctx); /* wraps at 4 GiB */
 	}
 	s->gpa[0] = translate_part(c, lin, access, ctx);
 	for (unsigned i = 0; i < s->parts; i++)
