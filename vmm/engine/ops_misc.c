@@ -1,0 +1,190 @@
+/*
+ * ops_misc.c - what fits no other family: decimal arithmetic, BOUND, ARPL, CLD, STD, NOP and the hints, CLFLUSH, UD; and
+ * interp_bind_int(), which asks each family.
+ *
+ * Decimal arithmetic, SALC and BOUND do not exist in the host's 64-bit mode, so they are done in software here.
+ */
+#include "vmm/engine/ops.h"
+
+#define AL GPR8(c, 0)
+#define AH GPR8(c, 1)
+#define AX GPR16(c, 0)
+
+/*
+ * The flags that the manual leaves undefined (OF, SF, ZF, PF of AAA and AAS; OF of DAA and DAS; OF, AF, CF of AAM and AAD) are as on the P6
+ * and its descendants: SF, ZF, PF follow the final AL; OF is clear, and so are AF and CF of AAM and AAD.
+ */
+static void set_decimal_flags(struct vcpu *c, bool af, bool cf)
+{
+	flags_set_lazy(c, 8, AL, 0);
+	c->lf.aux = (af ? 8u : 0) | (cf ? 0xc0000000u : 0); /* CF with OF clear */
+}
+
+INSN(aaa)
+{
+	bool adjust = (AL & 15) > 9 || flag_af(c);
+
+	if (adjust)
+		AX = (uint16_t)(AX + 0x106);
+	AL &= 15;
+	set_decimal_flags(c, adjust, adjust);
+	NEXT;
+}
+
+INSN(aas)
+{
+	bool adjust = (AL & 15) > 9 || flag_af(c);
+
+	if (adjust)
+		AX = (uint16_t)(AX - 0x106);
+	AL &= 15;
+	set_decimal_flags(c, adjust, adjust);
+	NEXT;
+}
+
+INSN(daa)
+{
+	uint8_t old = AL;
+	bool low = (old & 15) > 9 || flag_af(c), high = old > 0x99 || flag_cf(c);
+
+	AL = (uint8_t)(old + (low ? 6 : 0) + (high ? 0x60 : 0));
+	set_decimal_flags(c, low, high);
+	NEXT;
+}
+
+INSN(das)
+{
+	uint8_t old = AL;
+	bool low = (old & 15) > 9 || flag_af(c), high = old > 0x99 || flag_cf(c);
+	bool borrow = low && (flag_cf(c) || old < 6);
+
+	AL = (uint8_t)(old - (low ? 6 : 0) - (high ? 0x60 : 0));
+	set_decimal_flags(c, low, high || borrow);
+	NEXT;
+}
+
+INSN(aam)
+{
+	uint8_t old = AL, base = (uint8_t)ip->imm;
+
+	BEGIN;
+	if (!base)
+		vcpu_raise(c, VEC_DE);
+	AH = old / base;
+	AL = old % base;
+	set_decimal_flags(c, false, false);
+	NEXT;
+}
+
+INSN(aad)
+{
+	AX = (uint8_t)(AL + AH * (uint8_t)ip->imm);
+	set_decimal_flags(c, false, false);
+	NEXT;
+}
+
+INSN(salc) { AL = flag_cf(c) ? 0xff : 0; NEXT; }
+
+#define BOUND(bits, type)                                                                                      \
+	INSN(bound##bits)                                                                                      \
+	{                                                                                                      \
+		type index = (type)REG(bits, ip->reg), range[2];                                               \
+		BEGIN;                                                                                         \
+		mem_read_bytes(c, ip->seg, insn_ea(c, ip), range, sizeof(range));                              \
+		if (index < range[0] || index > range[1])                                                      \
+			vcpu_raise(c, VEC_BR);                                                                 \
+		NEXT;                                                                                          \
+	}
+BOUND(16, int16_t)
+BOUND(32, int32_t)
+
+/* ZF, and the destination's RPL, when it is below the source's. Memory is written only then, as it is on hardware. */
+static bool adjust_rpl(uint16_t *dst, uint16_t src)
+{
+	bool below = (*dst & 3) < (src & 3);
+
+	if (below)
+		*dst = (uint16_t)((*dst & ~3) | (src & 3));
+	return below;
+}
+
+static void set_zf(struct vcpu *c, bool zf)
+{
+	flags_set_arith(c, (flags_arith(c) & ~FL_ZF) | (zf ? FL_ZF : 0));
+}
+
+INSN(arpl_rr)
+{
+	uint16_t dst = GPR16(c, ip->rm);
+
+	set_zf(c, adjust_rpl(&dst, GPR16(c, ip->reg)));
+	GPR16(c, ip->rm) = dst;
+	NEXT;
+}
+
+INSN(arpl_mr)
+{
+	uint32_t ea = insn_ea(c, ip);
+	uint16_t dst;
+	bool zf;
+
+	BEGIN;
+	mem_check_write(c, ip->seg, ea, 2);
+	dst = mem_read16(c, ip->seg, ea);
+	zf = adjust_rpl(&dst, GPR16(c, ip->reg));
+	if (zf)
+		mem_write16(c, ip->seg, ea, dst);
+	set_zf(c, zf);
+	NEXT;
+}
+
+INSN(cld) { c->eflags &= ~FL_DF; NEXT; }
+INSN(std) { c->eflags |= FL_DF; NEXT; }
+INSN(nop) { NEXT; }
+
+/* Has nothing to flush, but faults like a load (SDM vol. 2). */
+INSN(clflush)
+{
+	BEGIN;
+	mem_check_read(c, ip->seg, insn_ea(c, ip), 1);
+	NEXT;
+}
+
+INSN(ud)
+{
+	BEGIN;
+	vcpu_raise(c, VEC_UD);
+}
+
+insn_fn *bind_misc(const struct insn *in, unsigned mode)
+{
+	static insn_fn *const handlers[OP_FPU_BASE] = {
+		[OP_AAA] = aaa, [OP_AAS] = aas, [OP_DAA] = daa, [OP_DAS] = das, [OP_AAM] = aam, [OP_AAD] = aad, [OP_SALC] = salc,
+		[OP_CLD] = cld, [OP_STD] = std, [OP_CLFLUSH] = clflush, [OP_UD] = ud,
+		[OP_NOP] = nop, [OP_PREFETCH] = nop, [OP_FENCE] = nop,
+	};
+
+	(void)mode;
+	if (in->op >= OP_FPU_BASE)
+		return NULL;
+	if (in->op == OP_BOUND)
+		return in->opsize == 4 ? bound32 : bound16;
+	if (in->op == OP_ARPL)
+		return in->form == FORM_RR ? arpl_rr : arpl_mr;
+	return handlers[in->op];
+}
+
+insn_fn *interp_bind_int(const struct insn *in, unsigned mode)
+{
+	static insn_fn *(*const families[])(const struct insn *, unsigned) = {
+		bind_mov, bind_alu, bind_branch, bind_stack, bind_shift, bind_bit, bind_muldiv, bind_string, bind_system, bind_misc,
+	};
+
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		insn_fn *fn = families[i](in, mode);
+
+		if (fn)
+			return fn;
+	}
+	return NULL;
+}
