@@ -3,7 +3,8 @@
 # Every .c under the five source folders is picked up by wildcard; objects go to $(BUILD). Nothing is asked of the machine while this file is
 # parsed (no pkg-config, no compiler), so that `make demo` and `make check` work where only git and make are there: they install first.
 #
-# Variables: CC (gcc; clang works), O (-O2), BUILD (build), SAN (sanitizers, e.g. address,undefined), T (run only tests matching this), SECONDS (make fuzz).
+# Variables: CC (gcc; clang works), O (-O2), BUILD (build), SAN (sanitizers, e.g. address,undefined), T (run only tests
+# matching this), SECONDS (make fuzz), V=1 (show whole commands).
 # Folders of tests with something of their own to build do it in tests/*/rules.mk: add programs to TEST_PROGRAMS.
 
 ifeq ($(origin CC),default)
@@ -15,6 +16,8 @@ SAN ?=
 T ?=
 SECONDS ?= 60
 SHELL := /bin/bash
+Q := $(if $(V),,@)
+say = @printf '%-4s %s\n' $(1) $(2)
 .DELETE_ON_ERROR:
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla -Werror
@@ -126,26 +129,33 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/%.pb-c.c $(BUILD)/%.pb-c.h &: %.proto
 	@mkdir -p $(@D)
-	protoc-c --c_out=$(BUILD) -I. $<
+	$(call say,PB,$<)
+	$(Q)protoc-c --c_out=$(BUILD) -I. $<
 
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(PB_HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_FLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_FLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/schemas/%.o: $(BUILD)/schemas/%.c $(BUILD)/flags
-	$(CC) $(BASE_FLAGS) $(O) $(SAN_FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(BASE_FLAGS) $(O) $(SAN_FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIB): $(LIB_OBJECTS)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/ringside: $(BUILD)/tools/main.o $(LIB)
-	$(CC) $(ALL_FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
-	$(CC) $(ALL_FLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_FLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 .PRECIOUS: $(BUILD)/tests/unit/%.o
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(subst fuzzer-no-link,fuzzer,$(ALL_FLAGS)) -Wno-missing-prototypes -MMD -MP -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(subst fuzzer-no-link,fuzzer,$(ALL_FLAGS)) -Wno-missing-prototypes -MMD -MP -o $@ $^ $(LIBS)

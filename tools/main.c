@@ -1,0 +1,37 @@
+/*
+ * main.c - the `ringside` command: one table of subcommands.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/commands.h"
+#include "tools/tool.h"
+
+static int cmd_version(int argc, const char **argv);
+
+static const struct command commands[] = {
+	{ "run", cmd_run, "run a guest kernel, deprivileged" },
+	{ "record", cmd_record, "run it and write every fault and input to a trace" },
+	{ "replay", cmd_replay, "run a trace again and verify every event" },
+	{ "profile", cmd_profile, "say what each event of a trace cost, and where" },
+	{ "trace", cmd_trace, "info, dump, check: look into a trace" },
+	{ "version", cmd_version, "print the version" },
+	{ NULL, NULL, NULL },
+};
+
+static int cmd_version(int argc, const char **argv)
+{
+	(void)argv;
+	if (argc > 1)
+		return tool_error(TOOL_USAGE, "version: takes no arguments");
+	printf("ringside %s\n", RINGSIDE_VERSION);
+	return TOOL_OK;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "--version"))
+		argv[1] += 2;
+	return command_dispatch(commands, "ringside", "Record-and-replay virtualization with the guest kernel in ring 1.", argc - 1,
+	                        (const char **)argv + 1);
+}

@@ -1,0 +1,158 @@
+/*
+ * session.c - see session.h.
+ *
+ * The VM runs in one go; a person's wish to end it enters as the machine's would, as a stop at an exact icount, so that a recording
+ * ends with a proper end event.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tools/guest_files.h"
+#include "tools/session.h"
+#include "tools/tool.h"
+
+/* How many instructions may pass before an interrupt is heard: about 10 ms. */
+#define LISTEN_EVERY 500000
+
+/* ---- the plug ---------------------------------------------------------------------------------------------- */
+
+static uint32_t session_pio_read(void *self, uint16_t port, unsigned size)
+{
+	struct session *s = self;
+
+	return s->devices.pio_read(s->devices.self, port, size);
+}
+
+static void session_pio_write(void *self, uint16_t port, unsigned size, uint32_t value)
+{
+	struct session *s = self;
+
+	s->devices.pio_write(s->devices.self, port, size, value);
+}
+
+static uint64_t session_mmio_read(void *self, uint64_t gpa, unsigned size)
+{
+	struct session *s = self;
+
+	return s->devices.mmio_read(s->devices.self, gpa, size);
+}
+
+static void session_mmio_write(void *self, uint64_t gpa, unsigned size, uint64_t value)
+{
+	struct session *s = self;
+
+	s->devices.mmio_write(s->devices.self, gpa, size, value);
+}
+
+static uint64_t session_tsc(void *self)
+{
+	struct session *s = self;
+
+	return s->devices.tsc(s->devices.self);
+}
+
+static void session_poll(void *self, const struct vm_now *now, struct vm_turn *turn)
+{
+	struct session *s = self;
+
+	s->devices.poll(s->devices.self, now, turn);
+	if (turn->deadline > now->icount + LISTEN_EVERY)
+		turn->deadline = now->icount + LISTEN_EVERY;
+	if (console_interrupted(s->console) && turn->stop == STOP_NONE) {
+		turn->stop = STOP_OBSERVER;
+		turn->stop_message = "interrupted by the user";
+	}
+}
+
+static bool session_idle(void *self, const struct vm_now *now)
+{
+	struct session *s = self;
+
+	/* an interrupt may be what woke it: the next poll tells */
+	return s->devices.idle(s->devices.self, now) || console_interrupted(s->console);
+}
+
+static void session_console(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len)
+{
+	struct session *s = self;
+
+	console_write(s->console, bytes, len);
+	if (s->listener)
+		s->listener(s->listener_self, stream, bytes, len);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------- */
+
+static int open_machine(struct session *s, const struct machine_options *m, const struct vm_config *config,
+                        struct vm_error *err)
+{
+	struct machine_config mc = {
+		.clock = vm_clock(s->vm),
+		.memory = config->memory,
+		.rtc_epoch = 946684800, /* 2000-01-01: the guest's clock starts the same in every run */
+		.console = session_console,
+		.console_self = s,
+		.serial_fd = console_input_fd(s->console),
+		.pace = m->clock && !strcmp(m->clock, "host"),
+	};
+	int rc = machine_create(&s->machine, &mc, err);
+
+	if (rc)
+		return rc;
+	machine_input(s->machine, &s->devices);
+	s->input = (struct vm_input){ .self = s,
+		                      .pio_read = session_pio_read,
+		                      .pio_write = session_pio_write,
+		                      .mmio_read = session_mmio_read,
+		                      .mmio_write = session_mmio_write,
+		                      .tsc = session_tsc,
+		                      .poll = session_poll,
+		                      .idle = session_idle };
+	return 0;
+}
+
+int session_open(struct session *s, const struct machine_options *m, const struct vm_config *config, const char *guest)
+{
+	const char *serial = m->serial ? m->serial : "stdio";
+	struct vm_error err;
+	int rc;
+
+	memset(s, 0, sizeof(*s));
+	rc = vm_create(&s->vm, config, &err);
+	if (rc)
+		return tool_fail(rc, &err);
+	rc = guest_files_load(s->vm, m, guest, s->files, &s->file_count, &err);
+	if (rc)
+		return tool_error(rc == -ENOMEM ? TOOL_HOST : TOOL_BAD_INPUT, "%s", err.text);
+	rc = console_open(&s->console, serial, true, &err);
+	if (!rc)
+		rc = open_machine(s, m, config, &err);
+	return rc ? tool_fail(rc, &err) : OPTIONS_GO;
+}
+
+void session_close(struct session *s)
+{
+	machine_destroy(s->machine);
+	vm_destroy(s->vm);
+	console_close(s->console);
+}
+
+int session_run(struct session *s, const struct vm_observer *observer, bool with_perf, struct session_result *result)
+{
+	struct vm_error err;
+	uint64_t start;
+	int rc;
+
+	memset(result, 0, sizeof(*result));
+	vm_plug(s->vm, &s->input, observer);
+	result->has_perf = with_perf;
+	if (with_perf)
+		perf_start(&result->perf);
+	start = host_now_ns();
+	rc = vm_run(s->vm, UINT64_MAX, &result->stop, &err);
+	result->wall_ns = host_now_ns() - start;
+	if (with_perf)
+		perf_stop(&result->perf);
+	vm_get_counters(s->vm, &result->counters);
+	return rc ? tool_fail(rc, &err) : OPTIONS_GO;
+}

@@ -1,0 +1,50 @@
+/*
+ * session.h - a live guest, as `run` and `record` have it: VM, machine, console, and the wish of a person to end it.
+ */
+#ifndef RINGSIDE_TOOLS_SESSION_H
+#define RINGSIDE_TOOLS_SESSION_H
+
+#include "recorder/trace.h"
+#include "tools/console.h"
+#include "tools/options.h"
+#include "tools/perf.h"
+#include "vmm/dev/machine.h"
+
+struct session {
+	struct vm *vm;
+	struct machine *machine;
+	struct console *console;
+	struct vm_input devices; /* the machine's plug */
+	struct vm_input input;   /* the same, but asked often enough that an interrupt is heard */
+	/* told of the guest's console bytes beside the console itself; may be NULL */
+	void (*listener)(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len);
+	void *listener_self;
+	/* input files, for a trace's header */
+	struct trace_meta_file files[TRACE_MAX_FILES];
+	uint32_t file_count;
+};
+
+struct session_result {
+	struct vm_stop stop;
+	struct vm_counters counters;
+	uint64_t wall_ns;
+	struct perf perf;
+	bool has_perf;
+};
+
+/* Create everything, load the guest. OPTIONS_GO or an exit status; session_close() in either case. The session must not move in memory. */
+int session_open(struct session *s, const struct machine_options *m, const struct vm_config *config, const char *guest);
+void session_close(struct session *s);
+/* Run to the guest's end. OPTIONS_GO or an exit status. observer may be NULL. */
+int session_run(struct session *s, const struct vm_observer *observer, bool with_perf, struct session_result *result);
+
+/* The closing line on stderr: how it ended, how much, how fast. trace_path and meta are NULL without a recording. */
+struct session_summary {
+	const struct session_result *result;
+	const char *trace_path;
+	const struct trace_meta *meta;
+	uint64_t pack_ns;        /* CPU time of the packing thread */
+};
+void session_print(const struct session_summary *s, bool json);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * tool.c - see tool.h.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "tools/tool.h"
+
+int tool_error(int status, const char *fmt, ...)
+{
+	va_list args;
+
+	fputs("ringside: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return status;
+}
+
+int tool_fail(int code, const struct vm_error *err)
+{
+	static const int host[] = { ENOMEM, ENOSPC, EIO, EMFILE, ENFILE, EAGAIN, EDQUOT, EFBIG, EROFS, EINTR, EBUSY };
+
+	for (size_t i = 0; i < sizeof(host) / sizeof(*host); i++)
+		if (code == -host[i])
+			return tool_error(TOOL_HOST, "%s", err->text);
+	return tool_error(TOOL_BAD_INPUT, "%s", err->text);
+}
+
+static bool parse_scaled(const char *text, uint64_t base, uint64_t *out)
+{
+	static const char suffixes[] = "KMG";
+	unsigned long long value;
+	uint64_t scale = 1;
+	const char *at;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	value = strtoull(text, &end, 0);
+	if (errno)
+		return false;
+	if (*end) {
+		at = strchr(suffixes, *end >= 'a' ? *end - 'a' + 'A' : *end);
+		if (!at || end[1])
+			return false;
+		for (long i = 0; i <= at - suffixes; i++)
+			scale *= base;
+	}
+	return !__builtin_mul_overflow(value, scale, out);
+}
+
+bool tool_parse_size(const char *text, uint64_t *out)
+{
+	return parse_scaled(text, 1024, out);
+}
+
+bool tool_parse_count(const char *text, uint64_t *out)
+{
+	return parse_scaled(text, 1000, out);
+}
+
+int tool_stop_status(const struct vm_stop *stop)
+{
+	switch (stop->reason) {
+	case STOP_NONE:
+	case STOP_POWEROFF:
+	case STOP_RESET:
+	case STOP_LIMIT:
+	case STOP_TRACE_END:
+		return TOOL_OK;
+	case STOP_DEBUG_EXIT:
+		return (int)(stop->code & 255);
+	case STOP_OBSERVER:
+		return TOOL_INTERRUPTED;
+	default:
+		return TOOL_GUEST_FAILED;
+	}
+}
+
+/* ---- progress ------------------------------------------------------------------------------------------------ */
+
+#define PROGRESS_NS 200000000ull
+
+void progress_begin(struct progress *p, const char *what)
+{
+	p->what = what;
+	p->on = isatty(STDERR_FILENO);
+	p->next_ns = p->on ? host_now_ns() + PROGRESS_NS : 0;
+}
+
+void progress_show(void *self, double done)
+{
+	struct progress *p = self;
+	uint64_t now;
+
+	if (!p->on)
+		return;
+	now = host_now_ns();
+	if (now < p->next_ns)
+		return;
+	p->next_ns = now + PROGRESS_NS;
+	fprintf(stderr, "\r%s %3.0f %%", p->what, done * 100);
+	fflush(stderr);
+}
+
+void progress_end(struct progress *p)
+{
+	if (p->on)
+		fputs("\r\033[K", stderr);
+	p->on = false;
+}
+
+/* ---- host ------------------------------------------------------------------------------------------------------ */
+
+uint64_t host_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+uint64_t host_tsc_hz(void)
+{
+	const struct timespec pause = { 0, 20000000 };
+	uint64_t ns = host_now_ns(), cycles = __rdtsc();
+
+	nanosleep(&pause, NULL);
+	cycles = __rdtsc() - cycles;
+	ns = host_now_ns() - ns;
+	return ns ? (uint64_t)((double)cycles * 1e9 / (double)ns) : 0;
+}
+
+void host_cpu_name(char *out, size_t size)
+{
+	FILE *f = fopen("/proc/cpuinfo", "re");
+	char line[256];
+
+	snprintf(out, size, "unknown");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *colon = strchr(line, ':');
+
+		if (strncmp(line, "model name", 10) || !colon)
+			continue;
+		line[strcspn(line, "\n")] = 0;
+		snprintf(out, size, "%s", colon + 2);
+		break;
+	}
+	if (f)
+		fclose(f);
+}
