@@ -1,5 +1,6 @@
 /*
- * test_mem.c - guest memory: RAM and its books, page walk and TLB, segment and page checks of accesses, reset and EFLAGS.
+ * test_mem.c - guest memory: RAM and its books, page walk and TLB, segment and page checks of accesses, reset and
+ * EFLAGS.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,8 +15,8 @@
 #include "vmm/digest.h"
 
 #define MEMORY (8u << 20)
-#define PD 0x10000u           /* page directory */
-#define PT(n) (0x11000u + (n) * 0x1000u)
+#define PD 0x10000u /* page directory */
+#define PT(n) (0x11000u + (n)*0x1000u)
 #define P 0x01u
 #define W 0x02u
 #define U 0x04u
@@ -29,9 +30,16 @@ struct machine {
 	struct vcpu c; /* first: test functions get the machine, helpers the vcpu */
 	struct ram ram;
 	jmp_buf unwind;
-	struct { uint64_t gpa; unsigned len; } code_write;
+	struct {
+		uint64_t gpa;
+		unsigned len;
+	} code_write;
 	unsigned code_writes;
-	struct { uint64_t gpa, value; unsigned size; bool write; } mmio[64];
+	struct {
+		uint64_t gpa, value;
+		unsigned size;
+		bool write;
+	} mmio[64];
 	unsigned mmios;
 };
 
@@ -166,16 +174,16 @@ static uint32_t try_translate(struct machine *t, uint32_t lin, enum mmu_access a
 }
 
 /* Runs a statement; yields what it raised: vector, or EXIT code + 0x100, or -1 for nothing. */
-#define RAISED(t, ...)                                                                                         \
-	({                                                                                                     \
-		volatile int raised_ = -1;                                                                     \
-		if (!setjmp((t)->unwind)) {                                                                    \
-			__VA_ARGS__;                                                                           \
-		} else {                                                                                       \
-			raised_ = (t)->c.exit.reason == EXIT_EXCEPTION ? (t)->c.exit.vector :                  \
-			                                                 0x100 + (int)(t)->c.exit.reason;      \
-		}                                                                                              \
-		raised_;                                                                                       \
+#define RAISED(t, ...)                                                                                                 \
+	({                                                                                                             \
+		volatile int raised_ = -1;                                                                             \
+		if (!setjmp((t)->unwind)) {                                                                            \
+			__VA_ARGS__;                                                                                   \
+		} else {                                                                                               \
+			raised_ = (t)->c.exit.reason == EXIT_EXCEPTION ? (t)->c.exit.vector                            \
+			                                               : 0x100 + (int)(t)->c.exit.reason;              \
+		}                                                                                                      \
+		raised_;                                                                                               \
 	})
 
 /* ---- RAM ---- */
@@ -596,8 +604,9 @@ static void marks_over_code(void **state)
 }
 
 /*
- * The whole against a model that is too simple to be wrong: for a few linear pages, chosen to share fast indexes, it keeps what was
- * last translated. Random page tables, accesses and flushes; every answer, every fast hit and every accessed and dirty bit must agree.
+ * The whole against a model that is too simple to be wrong: for a few linear pages, chosen to share fast indexes, it
+ * keeps what was last translated. Random page tables, accesses and flushes; every answer, every fast hit and every
+ * accessed and dirty bit must agree.
  */
 struct model_page {
 	bool valid, global, dirty, w, u;
@@ -643,7 +652,11 @@ static void model_access(struct machine *t, struct model_page (*model)[MODEL_PAG
 		want = (was_pde & was_pte & P) | (access == MMU_WRITE ? 2 : 0) | (ctx == MMU_USER ? 4 : 0);
 		if ((was_pde & was_pte & P) && model_permits(m, w, u, access, ctx)) {
 			want = OK;
-			*e = (struct model_page){ true, (was_pte & G) && (m->cr4 & CR4_PGE), ((was_pte | bits) & D) != 0, w, u,
+			*e = (struct model_page){ true,
+				                  (was_pte & G) && (m->cr4 & CR4_PGE),
+				                  ((was_pte | bits) & D) != 0,
+				                  w,
+				                  u,
 				                  was_pte & ~0xfffu };
 			was_pde |= A;
 			was_pte |= bits;
@@ -678,7 +691,8 @@ static void like_the_model(void **state)
 		uint32_t bits = rnd(&seed);
 
 		if (what < 8) {
-			poke(t, PT(d) + p * 4, (0x40000 + (bits >> 12) % 3 * 0x1000) | (bits & (P | W | U | A | D | G)) | (bits >> 31));
+			poke(t, PT(d) + p * 4,
+			     (0x40000 + (bits >> 12) % 3 * 0x1000) | (bits & (P | W | U | A | D | G)) | (bits >> 31));
 		} else if (what < 10) {
 			poke(t, PD + d * 4, PT(d) | (bits & (P | W | U | A)) | (bits >> 31));
 		} else if (what < 12) {
@@ -764,9 +778,12 @@ static void segment_limits(void **state)
 
 				segment_set(&t->c.seg[seg], 8, 0, cases[i].limit, cases[i].attr, cases[i].attr);
 				t->mmios = 0;
-				assert_int_equal(raised_by_read(t, seg, cases[i].off, cases[i].size), cases[i].read ? -1 : bad);
-				assert_int_equal(raised_by_write(t, seg, cases[i].off, cases[i].size), cases[i].write ? -1 : bad);
-				assert_int_equal(raised_by_check(t, seg, cases[i].off, cases[i].size), cases[i].write ? -1 : bad);
+				assert_int_equal(raised_by_read(t, seg, cases[i].off, cases[i].size),
+				                 cases[i].read ? -1 : bad);
+				assert_int_equal(raised_by_write(t, seg, cases[i].off, cases[i].size),
+				                 cases[i].write ? -1 : bad);
+				assert_int_equal(raised_by_check(t, seg, cases[i].off, cases[i].size),
+				                 cases[i].write ? -1 : bad);
 				if (cases[i].read || cases[i].write)
 					continue;
 				assert_true(t->c.exit.has_error);

@@ -1,17 +1,19 @@
 /*
- * mem.c - what the inline accessors of mem.h leave over: odd segments, page walks, page crossers, alignment checking, MMIO, code
- * pages, watchpoints.
+ * mem.c - what the inline accessors of mem.h leave over: odd segments, page walks, page crossers, alignment
+ * checking, MMIO, code pages, watchpoints.
  *
  * The order of one access
  *   1. segment: #GP(0), #SS(0)
  *   2. alignment: #AC(0)
- *   3. page: #PF. A crosser's first page is probed, its second translated, and then its first: the first fault is the one told, and a
- *      fault on either leaves no mark on the other
- *   4. memory that is not RAM, and writes over decoded code: a running trace stops here with EXIT_MMIO or EXIT_CODE_WRITE, with
- *      nothing done but accessed and dirty bits; the engine steps that one instruction again, and then (or during emulation) goes on
+ *   3. page: #PF. A crosser's first page is probed, its second translated, and then its first: the first fault is
+ *      the one told, and a fault on either leaves no mark on the other
+ *   4. memory that is not RAM, and writes over decoded code: a running trace stops here with EXIT_MMIO or
+ *      EXIT_CODE_WRITE, with nothing done but accessed and dirty bits; the engine steps that one instruction again,
+ *      and then (or during emulation) goes on
  *   5. watchpoints are noted in db_pending; the bytes move
  *
- * Nothing here keeps a host pointer beyond the call. Callers: engines (real view), emulators, far.c, segment.c (virtual view too).
+ * Nothing here keeps a host pointer beyond the call. Callers: engines (real view), emulators, far.c, segment.c
+ * (virtual view too).
  */
 #include "vmm/cpu/mem.h"
 
@@ -65,16 +67,15 @@ static void check_segment(struct vcpu *c, unsigned seg, uint32_t off, unsigned l
 static unsigned natural_alignment(unsigned len)
 {
 	switch (len) {
-	case 1:
-		return 1;
-	case 2: case 14: case 94:
-		return 2;
-	case 8: case 10:
-		return 8;
-	case 16: case 512:
-		return 16;
-	default:
-		return 4;
+	case 1: return 1;
+	case 2:
+	case 14:
+	case 94: return 2;
+	case 8:
+	case 10: return 8;
+	case 16:
+	case 512: return 16;
+	default: return 4;
 	}
 }
 
@@ -141,7 +142,8 @@ static void check_touch(struct vcpu *c, uint64_t gpa, unsigned len, enum mmu_acc
 }
 
 /* Steps 3 and 4. len: 1..4096 */
-static void span_open(struct vcpu *c, struct span *s, uint32_t lin, unsigned len, enum mmu_access access, enum mmu_context ctx)
+static void span_open(struct vcpu *c, struct span *s, uint32_t lin, unsigned len, enum mmu_access access,
+                      enum mmu_context ctx)
 {
 	unsigned room = PAGE_SIZE - (lin & (PAGE_SIZE - 1));
 
@@ -285,7 +287,8 @@ static void span_write(struct vcpu *c, const struct span *s, const void *buf)
 /* ---- accesses through a segment ---- */
 
 /* Everything up to moving bytes. Returns the linear address. */
-static uint32_t open_access(struct vcpu *c, struct span *s, unsigned seg, uint32_t off, unsigned len, enum mmu_access access)
+static uint32_t open_access(struct vcpu *c, struct span *s, unsigned seg, uint32_t off, unsigned len,
+                            enum mmu_access access)
 {
 	uint32_t lin = mem_linear(c, seg, off);
 

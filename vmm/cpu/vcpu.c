@@ -1,8 +1,8 @@
 /*
  * vcpu.c - raising exceptions, reset, EFLAGS. See vcpu.h.
  *
- * vcpu_raise*() only says what happened and unwinds: it never changes architectural state. CR2 and the guest's stack are delivery's
- * business (trap/).
+ * vcpu_raise*() only says what happened and unwinds: it never changes architectural state. CR2 and the guest's stack
+ * are delivery's business (trap/).
  */
 #include "vmm/cpu/vcpu.h"
 
@@ -56,7 +56,7 @@ void vcpu_raise_pf(struct vcpu *c, const struct mmu_fault *fault)
 #define RESET_DATA (SEG_P | SEG_S | SEG_WRITABLE | SEG_ACCESSED) /* CS too: real mode writes through it */
 #define RESET_LDT (SEG_P | 0x2)
 #define RESET_TSS (SEG_P | 0xb)
-#define FX_FCW 0    /* FXSAVE offsets, SDM vol. 1 table 10-2 */
+#define FX_FCW 0 /* FXSAVE offsets, SDM vol. 1 table 10-2 */
 #define FX_MXCSR 24
 #define FCW_INIT 0x037f
 #define MXCSR_INIT 0x1f80

@@ -1,19 +1,23 @@
 /*
  * mmu.c - the page walk, and the TLB that behaves as if infinite (mmu.h says what that means).
  *
- * The store is one word for each linear page, in a mapping the host commits as it is touched, and one word for each 4 MiB page:
+ * The store is one word for each linear page, in a mapping the host commits as it is touched, and one word for each
+ * 4 MiB page:
  *
  *      63         32 31        12 11            0
  *     | generation  | frame      | W U D G, PTE's bits |
  *
- * A word counts only while its generation is the store's present one: there are two, for local and for global translations, so that a
- * flush is an increment. `fast` has to be emptied by hand; bitmaps of the filled and of the local entries make that cost what was filled.
+ * A word counts only while its generation is the store's present one: there are two, for local and for global
+ * translations, so that a flush is an increment. `fast` has to be emptied by hand; bitmaps of the filled and of the
+ * local entries make that cost what was filled.
  *
  * Invariants
  *  1. A fast entry's tags all name the same page, and the entry is what the store and the RAM's books say, or less.
- *  2. A write tag exists only where ram.dirty is set and the page holds no code. So ram_digest() and mmu_forget_writes() take tags away.
+ *  2. A write tag exists only where ram.dirty is set and the page holds no code. So ram_digest() and
+ *     mmu_forget_writes() take tags away.
  *  3. The walk changes nothing (neither accessed bits, nor store) unless it succeeds.
- *  4. Whatever takes away or replaces a translation changes `generation`. Adding one does not, nor does a context switch: engines key by mode.
+ *  4. Whatever takes away or replaces a translation changes `generation`. Adding one does not, nor does a context
+ *     switch: engines key by mode.
  *
  * Called by cpu/mem.c and the engines; page tables are the guest's and may lie anywhere, say anything.
  */
@@ -58,9 +62,9 @@
 struct tlb_store {
 	uint64_t page[STORE_PAGES];
 	uint64_t big[STORE_BIGS];
-	uint32_t gen[2];                      /* [0] local, [1] global translations; never 0, which marks empty words */
-	uint64_t filled[2][FAST_WORDS];       /* fast entries with any tag, by context */
-	uint64_t local[2][FAST_WORDS];        /* those which a flush of local translations takes */
+	uint32_t gen[2];                /* [0] local, [1] global translations; never 0, which marks empty words */
+	uint64_t filled[2][FAST_WORDS]; /* fast entries with any tag, by context */
+	uint64_t local[2][FAST_WORDS];  /* those which a flush of local translations takes */
 };
 
 /* Does not belong to any page: what engines see while all_slow. Nobody writes through mmu.tlb. */
@@ -151,8 +155,9 @@ static void fill_fast(struct mmu *m, uint64_t lin, uint64_t entry, enum mmu_cont
 	e->addend = (uintptr_t)m->ram->host + gpa - tag;
 	e->read = watch ? TLB_NO_TAG : tag;
 	e->exec = tag;
-	e->write = !watch && writable && m->ram->dirty[gpa >> PAGE_SHIFT] && !m->ram->code[gpa >> PAGE_SHIFT] ? tag :
-	                                                                                                      TLB_NO_TAG;
+	e->write = !watch && writable && m->ram->dirty[gpa >> PAGE_SHIFT] && !m->ram->code[gpa >> PAGE_SHIFT]
+	                   ? tag
+	                   : TLB_NO_TAG;
 	m->store->filled[ctx][i / 64] |= bit;
 	if (entry & PTE_G)
 		m->store->local[ctx][i / 64] &= ~bit;
@@ -214,7 +219,8 @@ static void erase_kind(uint64_t *words, unsigned count, unsigned global)
 	}
 }
 
-/* All local, or all global, translations go. When numbers run out their words are erased, so that old ones never count again. */
+/* All local, or all global, translations go. When numbers run out their words are erased, so that old ones never count
+ * again. */
 static void store_age(struct tlb_store *s, unsigned global)
 {
 	if (unlikely(s->gen[global] == UINT32_MAX)) {
@@ -228,7 +234,7 @@ static void store_age(struct tlb_store *s, unsigned global)
 /* Does `new` take something away that someone may have cached from `old`? */
 static bool store_replaces(uint64_t old, uint64_t new)
 {
-	return old && ((old ^ new) & FRAME_MASK || (old & ~new & (PTE_W | PTE_U | PTE_D)));
+	return old && ((old ^ new) & FRAME_MASK || (old & ~new &(PTE_W | PTE_U | PTE_D)));
 }
 
 /* A walk's result becomes the stored translation. word: frame and bits, without a generation. */
@@ -262,7 +268,7 @@ struct walk {
 	uint64_t pde_gpa, pte_gpa; /* pte_gpa: unused for a 4 MiB page */
 	uint32_t pde, pte;
 	bool big;
-	uint32_t word;             /* out: frame of the (big) page, W U G combined, D of the last level */
+	uint32_t word; /* out: frame of the (big) page, W U G combined, D of the last level */
 };
 
 static uint32_t load_entry(const struct mmu *m, uint64_t gpa)
@@ -509,7 +515,8 @@ void mmu_set_watch(struct mmu *m, const uint32_t *pages, unsigned count)
 int mmu_init(struct mmu *m, struct ram *ram, bool split_views)
 {
 	memset(m, 0, sizeof(*m));
-	m->store = mmap(NULL, sizeof(*m->store), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	m->store = mmap(NULL, sizeof(*m->store), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+	                -1, 0);
 	if (m->store == MAP_FAILED) {
 		m->store = NULL;
 		return -ENOMEM;

@@ -1,9 +1,9 @@
 /*
  * ram.c - guest RAM and the books about its pages.
  *
- * RAM is one anonymous mapping, reserved but not committed, with an inaccessible page on either side: an address computed wrongly
- * next to it stops the program and does not reach the VMM's own memory. The books are mappings of the same kind, so that a big
- * guest which touches little costs little.
+ * RAM is one anonymous mapping, reserved but not committed, with an inaccessible page on either side: an address
+ * computed wrongly next to it stops the program and does not reach the VMM's own memory. The books are mappings of
+ * the same kind, so that a big guest which touches little costs little.
  *
  * Never trusts an address: ram_read() and ram_write() serve devices and page walks, whose addresses are the guest's.
  */
