@@ -17,11 +17,18 @@ struct clock {
 	uint64_t ns_per_fault;
 	uint64_t faults;       /* emulated faults so far */
 	uint64_t idle_ns;      /* virtual time skipped by HLT */
+	uint64_t icount_now;   /* icount of the moment, kept current by the VM before each call into an input */
 };
 
 static inline uint64_t clock_vns(const struct clock *c, uint64_t icount)
 {
 	return icount * c->ns_per_insn + c->faults * c->ns_per_fault + c->idle_ns;
+}
+
+/* Virtual time of the moment, for an input that is called without being told. */
+static inline uint64_t clock_now(const struct clock *c)
+{
+	return clock_vns(c, c->icount_now);
 }
 
 /* The first icount at which vns is reached if no fault happens before; `icount` itself when it is already past. */
