@@ -21,7 +21,7 @@ enum event_kind {
 	EV_PIO,         /* port access; OP_IN/OUT: one value; OP_INS/OUTS: value = element count, blob = the data */
 	EV_MMIO,        /* access to guest-physical memory that is not RAM */
 	EV_EXCEPTION,   /* exception or software interrupt delivered through the guest's IDT (or IVT) */
-	EV_INTERRUPT,   /* external interrupt delivered through the guest's IDT (or IVT) */
+	EV_INTERRUPT,   /* external interrupt delivered through the guest's IDT (or IVT): value = vector, addr = virtual ns skipped by HLT so far */
 	EV_DMA,         /* a device wrote guest memory: addr = gpa, blob = the data */
 	EV_INPUT,       /* outside input (console): blob = the bytes, addr = channel */
 	EV_MARKER,      /* guest marker: blob = its text */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/cpu/mem.h"
 #include "vmm/cpu/segment.h"
 #include "vmm/vm_internal.h"
 
@@ -155,5 +156,6 @@ int vm_snapshot_load(struct vm *vm, const uint8_t *buf, size_t len, struct vm_er
 	if (vm->config.checkpoint_interval)
 		vm->next_checkpoint = (vm->vcpu.icount / vm->config.checkpoint_interval + 1) * vm->config.checkpoint_interval;
 	engine_flush(vm->engine);
+	ram_mark_all_dirty(&vm->ram); /* whoever sets registers from outside has set memory as well */
 	return 0;
 }

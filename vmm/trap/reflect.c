@@ -124,7 +124,10 @@ bool reflect(struct vm *vm, const struct intr *first, uint64_t cr2, enum op op)
 
 		if (attempt(vm, &in, &cr2)) {
 			ev.value = in.vector;
-			ev.addr = in.vector == VEC_PF && in.type == INTR_EXCEPTION ? cr2 : 0;
+			if (in.type == INTR_EXTERNAL)
+				ev.addr = vm->clock.idle_ns;
+			else if (in.type == INTR_EXCEPTION && in.vector == VEC_PF)
+				ev.addr = cr2;
 			ev.error = in.has_error ? in.error : 0;
 			if (in.type != INTR_EXTERNAL)
 				ev.kind = EV_EXCEPTION;
@@ -132,6 +135,14 @@ bool reflect(struct vm *vm, const struct intr *first, uint64_t cr2, enum op op)
 			                     (in.type == INTR_SOFT || in.type == INTR_PRIV_SOFT ? EVF_SOFT : 0));
 			probe_event(&vm->probe, &ev);
 			return i == 0;
+		}
+		/* it came, though its delivery faulted: a replay must bring it again */
+		if (previous.type == INTR_EXTERNAL) {
+			struct event came = ev;
+
+			came.value = previous.vector;
+			came.addr = vm->clock.idle_ns;
+			probe_event(&vm->probe, &came);
 		}
 		if (!combine(&previous, &in))
 			break;
