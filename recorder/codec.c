@@ -1,0 +1,729 @@
+/*
+ * codec.c - see codec.h. Pack: fill a message whose arrays are borrowed, pack it into scratch, seal it. Unpack: open the envelope, look at the
+ * message's shape (wire.h), unpack, check every number, hand over.
+ */
+#include "recorder/codec.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "recorder/wire.h"
+#include "schemas/trace.pb-c.h"
+#include "vmm/bug.h"
+#include "vmm/snapshot.h"
+
+#define FORMAT_MAGIC "ringside"
+#define HEADER_RAW_MAX 65536
+#define CHUNK_RAW_MAX (32u << 20)
+#define CHUNK_HEAD_BYTES 24
+#define PLANES (PH_MAX * 4)
+
+struct codec {
+	struct envelope *envelope;
+	struct model *model;
+	struct bytes scratch;        /* packed message */
+	struct envelope_out opened;
+	uint8_t *planes;             /* PLANES * TRACE_CHUNK_EVENTS */
+};
+
+struct codec *codec_create(void)
+{
+	struct codec *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->envelope = envelope_create();
+	c->model = model_create();
+	c->planes = malloc((size_t)PLANES * TRACE_CHUNK_EVENTS);
+	if (c->envelope && c->model && c->planes)
+		return c;
+	codec_destroy(c);
+	return NULL;
+}
+
+void codec_destroy(struct codec *c)
+{
+	if (!c)
+		return;
+	envelope_destroy(c->envelope);
+	model_destroy(c->model);
+	free(c->planes);
+	bytes_free(&c->scratch);
+	bytes_free(&c->opened.payload);
+	free(c);
+}
+
+void seq_key(uint8_t key[SEQ_KEY_BYTES], uint64_t seq)
+{
+	seq = __builtin_bswap64(seq);
+	memcpy(key, &seq, sizeof(seq));
+}
+
+uint64_t seq_of_key(const uint8_t key[SEQ_KEY_BYTES])
+{
+	uint64_t seq;
+
+	memcpy(&seq, key, sizeof(seq));
+	return __builtin_bswap64(seq);
+}
+
+static int bad(const char **why, const char *text)
+{
+	*why = text;
+	return -EBADMSG;
+}
+
+/* ---- Messages in envelopes --------------------------------------------------------------------------------- */
+
+struct place {
+	enum content content;
+	const void *key;
+	size_t key_len;
+};
+
+static int seal(struct codec *c, struct place at, const void *head, size_t head_len, const ProtobufCMessage *message,
+                bool packed, struct bytes *out)
+{
+	size_t len = protobuf_c_message_get_packed_size(message);
+	struct envelope_in in = { .content = at.content, .key = at.key, .key_len = at.key_len, .head = head, .head_len = head_len,
+	                          .payload_len = len, .compress = packed, .sections = packed };
+
+	c->scratch.len = 0;
+	if (!bytes_reserve(&c->scratch, len + 1))
+		return -ENOMEM;
+	protobuf_c_message_pack(message, c->scratch.data);
+	in.payload = c->scratch.data;
+	return envelope_seal(c->envelope, &in, out);
+}
+
+struct message_type {
+	const ProtobufCMessageDescriptor *descriptor;
+	const uint8_t *shape;
+	unsigned fields;
+	size_t raw_max;
+};
+
+/* *out is freed with protobuf_c_message_free_unpacked(). */
+static int open_message(struct codec *c, struct place at, const void *value, size_t len, const struct message_type *type,
+                        void *out, const char **why)
+{
+	ProtobufCMessage *message;
+	int rc;
+
+	rc = envelope_open(c->envelope, at.content, at.key, at.key_len, value, len, type->raw_max, &c->opened, why);
+	if (rc)
+		return rc;
+	if (!wire_has_shape(c->opened.payload.data, c->opened.payload.len, type->shape, type->fields))
+		return bad(why, "not a well-formed message");
+	message = protobuf_c_message_unpack(type->descriptor, NULL, c->opened.payload.len, c->opened.payload.data);
+	if (!message)
+		return bad(why, "the message does not unpack");
+	memcpy(out, &message, sizeof(message));
+	return 0;
+}
+
+static void free_message(void *message)
+{
+	protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static ProtobufCBinaryData text(const char *s)
+{
+	return (ProtobufCBinaryData){ .len = strlen(s), .data = (uint8_t *)(uintptr_t)s };
+}
+
+/* A text that fits, without NUL bytes. */
+static bool get_text(char *out, size_t size, const ProtobufCBinaryData *in)
+{
+	if (in->len >= size || (in->len && memchr(in->data, 0, in->len)))
+		return false;
+	memset(out, 0, size);
+	if (in->len)
+		memcpy(out, in->data, in->len);
+	return true;
+}
+
+/* ---- meta["format"] ---------------------------------------------------------------------------------------- */
+
+int codec_pack_format(const char *writer, struct bytes *out)
+{
+	const uint32_t numbers[2] = { TRACE_FORMAT_VERSION, 0 };
+
+	if (bytes_append(out, FORMAT_MAGIC, 8) && bytes_append(out, numbers, 8) && bytes_append(out, writer, strlen(writer)))
+		return 0;
+	return -ENOMEM;
+}
+
+int codec_unpack_format(const void *value, size_t len, uint32_t *version, char *writer, size_t size, const char **why)
+{
+	const uint8_t *v = value;
+	size_t i;
+
+	if (len < 16 || memcmp(v, FORMAT_MAGIC, 8))
+		return bad(why, "wrong magic");
+	memcpy(version, v + 8, 4);
+	for (i = 0; i + 1 < size && i < len - 16; i++)
+		writer[i] = v[16 + i] >= 0x20 && v[16 + i] < 0x7f ? (char)v[16 + i] : '?';
+	writer[i] = 0;
+	return 0;
+}
+
+/* ---- meta["header"] ---------------------------------------------------------------------------------------- */
+
+static const struct place header_place = { CONTENT_HEADER, KEY_HEADER, sizeof(KEY_HEADER) - 1 };
+static const uint8_t header_shape[] = { WIRE_SCALAR, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES,
+	                                WIRE_BYTES, WIRE_REPEATED, WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR };
+
+int codec_pack_header(struct codec *c, const struct trace_meta *meta, struct bytes *out)
+{
+	Trace__InputFile files[TRACE_MAX_FILES], *file_list[TRACE_MAX_FILES];
+	Trace__Config config = TRACE__CONFIG__INIT;
+	Trace__Header h = TRACE__HEADER__INIT;
+	uint32_t i;
+
+	BUG_ON(meta->file_count > TRACE_MAX_FILES);
+	config.memory = meta->config.memory;
+	config.model = meta->config.model;
+	config.policy = meta->config.policy;
+	config.engine = meta->config.engine;
+	config.ns_per_insn = meta->config.ns_per_insn;
+	config.ns_per_fault = meta->config.ns_per_fault;
+	config.checkpoint_interval = meta->config.checkpoint_interval;
+	config.limit = meta->config.limit;
+	for (i = 0; i < meta->file_count; i++) {
+		trace__input_file__init(&files[i]);
+		files[i].role = text(meta->files[i].role);
+		files[i].name = text(meta->files[i].name);
+		files[i].bytes = meta->files[i].bytes;
+		files[i].hash = meta->files[i].hash;
+		file_list[i] = &files[i];
+	}
+	h.format_version = TRACE_FORMAT_VERSION;
+	h.writer = text(meta->writer);
+	h.engine = text(meta->engine);
+	h.cpu_model = text(meta->cpu_model);
+	h.config = &config;
+	h.command_line = text(meta->command_line);
+	h.n_files = meta->file_count;
+	h.files = file_list;
+	h.created = meta->created;
+	h.host = text(meta->host);
+	h.tsc_hz = meta->tsc_hz;
+	return seal(c, header_place, NULL, 0, &h.base, false, out);
+}
+
+static int take_config(const Trace__Config *in, struct vm_config *out, const char **why)
+{
+	if (!in || in->memory % PAGE_BYTES || in->memory < VM_MEMORY_MIN || in->memory > VM_MEMORY_MAX)
+		return bad(why, "memory size out of range");
+	if (in->model > MODEL_0_3_3 || in->policy > POLICY_LEAK || in->engine > ENGINE_INTERP || !in->ns_per_insn)
+		return bad(why, "machine configuration out of range");
+	out->memory = in->memory;
+	out->model = (enum ring_model)in->model;
+	out->policy = (enum sensitive_policy)in->policy;
+	out->engine = (enum engine_kind)in->engine;
+	out->ns_per_insn = in->ns_per_insn;
+	out->ns_per_fault = in->ns_per_fault;
+	out->checkpoint_interval = in->checkpoint_interval;
+	out->limit = in->limit;
+	return 0;
+}
+
+static int take_header(const Trace__Header *h, struct trace_meta *meta, const char **why)
+{
+	size_t i;
+
+	if (h->format_version != TRACE_FORMAT_VERSION)
+		return bad(why, "contradicts the format version");
+	if (!get_text(meta->writer, sizeof(meta->writer), &h->writer) || !get_text(meta->engine, sizeof(meta->engine), &h->engine) ||
+	    !get_text(meta->cpu_model, sizeof(meta->cpu_model), &h->cpu_model) ||
+	    !get_text(meta->command_line, sizeof(meta->command_line), &h->command_line) ||
+	    !get_text(meta->host, sizeof(meta->host), &h->host) || h->n_files > TRACE_MAX_FILES)
+		return bad(why, "a text is too long or there are too many files");
+	for (i = 0; i < h->n_files; i++) {
+		struct trace_meta_file *f = &meta->files[i];
+
+		if (!get_text(f->role, sizeof(f->role), &h->files[i]->role) || !get_text(f->name, sizeof(f->name), &h->files[i]->name))
+			return bad(why, "a file's role or name is too long");
+		f->bytes = h->files[i]->bytes;
+		f->hash = h->files[i]->hash;
+	}
+	meta->file_count = (uint32_t)h->n_files;
+	meta->format_version = h->format_version;
+	meta->created = h->created;
+	meta->tsc_hz = h->tsc_hz;
+	return take_config(h->config, &meta->config, why);
+}
+
+int codec_unpack_header(struct codec *c, const void *value, size_t len, struct trace_meta *meta, const char **why)
+{
+	static const struct message_type type = { &trace__header__descriptor, header_shape, sizeof(header_shape), HEADER_RAW_MAX };
+	Trace__Header *h;
+	int rc;
+
+	rc = open_message(c, header_place, value, len, &type, &h, why);
+	if (rc)
+		return rc;
+	rc = take_header(h, meta, why);
+	free_message(h);
+	return rc;
+}
+
+/* ---- meta["summary"] --------------------------------------------------------------------------------------- */
+
+static const struct place summary_place = { CONTENT_SUMMARY, KEY_SUMMARY, sizeof(KEY_SUMMARY) - 1 };
+static const uint8_t summary_shape[] = { WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR,
+	                                 WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR };
+#define COUNTERS 8
+
+int codec_pack_summary(struct codec *c, const struct trace_meta *meta, const struct summary_extra *extra, struct bytes *out)
+{
+	const struct vm_counters *k = &meta->counters;
+	uint64_t counters[COUNTERS] = { k->icount, k->faults, k->tlb_fills, k->tlb_flushes, k->view_switches, k->traces_decoded,
+		                        k->smc_invalidations, k->leaks };
+	Trace__Summary s = TRACE__SUMMARY__INIT;
+
+	s.complete = meta->complete;
+	s.events = meta->events;
+	s.icount = meta->icount;
+	s.digest = meta->digest;
+	s.event_bytes = meta->event_bytes;
+	s.cost_bytes = meta->cost_bytes;
+	s.run_ns = meta->run_ns;
+	s.console_bytes = meta->console_bytes;
+	s.n_counters = COUNTERS;
+	s.counters = counters;
+	s.has_final = meta->has_final;
+	s.final_registers = meta->final_registers;
+	s.final_memory = meta->final_memory;
+	s.commits = extra->commits;
+	return seal(c, summary_place, NULL, 0, &s.base, false, out);
+}
+
+static void take_summary(const Trace__Summary *s, struct trace_meta *meta, struct summary_extra *extra)
+{
+	const uint64_t *k = s->counters;
+
+	meta->complete = s->complete;
+	meta->events = s->events;
+	meta->icount = s->icount;
+	meta->digest = s->digest;
+	meta->event_bytes = s->event_bytes;
+	meta->cost_bytes = s->cost_bytes;
+	meta->run_ns = s->run_ns;
+	meta->console_bytes = s->console_bytes;
+	meta->counters = (struct vm_counters){ .icount = k[0], .faults = k[1], .tlb_fills = k[2], .tlb_flushes = k[3],
+	                                       .view_switches = k[4], .traces_decoded = k[5], .smc_invalidations = k[6],
+	                                       .leaks = k[7] };
+	meta->has_final = s->has_final;
+	meta->final_registers = s->final_registers;
+	meta->final_memory = s->final_memory;
+	extra->commits = s->commits;
+}
+
+int codec_unpack_summary(struct codec *c, const void *value, size_t len, struct trace_meta *meta, struct summary_extra *extra,
+                         const char **why)
+{
+	static const struct message_type type = { &trace__summary__descriptor, summary_shape, sizeof(summary_shape), HEADER_RAW_MAX };
+	Trace__Summary *s;
+	int rc;
+
+	rc = open_message(c, summary_place, value, len, &type, &s, why);
+	if (rc)
+		return rc;
+	if (s->n_counters == COUNTERS)
+		take_summary(s, meta, extra);
+	else
+		rc = bad(why, "wrong number of counters");
+	free_message(s);
+	return rc;
+}
+
+/* ---- checkpoints and pages --------------------------------------------------------------------------------- */
+
+static const uint8_t checkpoint_shape[] = { WIRE_SCALAR, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES };
+
+static void distances(uint64_t *v, size_t count)
+{
+	size_t i;
+
+	for (i = count; i-- > 1;)
+		v[i] -= v[i - 1];
+}
+
+static void running_sums(uint64_t *v, size_t count)
+{
+	size_t i;
+
+	for (i = 1; i < count; i++)
+		v[i] += v[i - 1];
+}
+
+int codec_pack_checkpoint(struct codec *c, uint64_t seq, const struct checkpoint *cp, struct bytes *out)
+{
+	Trace__Checkpoint m = TRACE__CHECKPOINT__INIT;
+	uint8_t key[SEQ_KEY_BYTES];
+	int rc;
+
+	seq_key(key, seq);
+	m.icount = cp->icount;
+	m.state = (ProtobufCBinaryData){ cp->state_len, cp->state };
+	m.n_page = cp->pages;
+	m.page = cp->page;
+	m.hash = (ProtobufCBinaryData){ cp->pages * PAGE_HASH_BYTES, cp->hash };
+	distances(cp->page, cp->pages);
+	rc = seal(c, (struct place){ CONTENT_CHECKPOINT, key, sizeof(key) }, NULL, 0, &m.base, true, out);
+	running_sums(cp->page, cp->pages);
+	return rc;
+}
+
+static int take_checkpoint(Trace__Checkpoint *m, uint64_t page_count, struct checkpoint *out, const char **why)
+{
+	size_t i;
+
+	if (!m->state.len || m->state.len > SNAPSHOT_MAX)
+		return bad(why, "state of an impossible length");
+	if (m->n_page > page_count || m->hash.len != m->n_page * PAGE_HASH_BYTES)
+		return bad(why, "pages and hashes do not match");
+	for (i = 0; i < m->n_page; i++)
+		if (m->page[i] >= page_count || (i && !m->page[i]))
+			return bad(why, "a page number is out of range");
+	running_sums(m->page, m->n_page);
+	if (m->n_page && m->page[m->n_page - 1] >= page_count)
+		return bad(why, "a page number is out of range");
+	/* the arrays change hands */
+	*out = (struct checkpoint){ .icount = m->icount, .state = m->state.data, .state_len = m->state.len, .page = m->page,
+	                            .hash = m->hash.data, .pages = m->n_page };
+	m->state = m->hash = (ProtobufCBinaryData){ 0, NULL };
+	m->n_page = 0;
+	m->page = NULL;
+	return 0;
+}
+
+int codec_unpack_checkpoint(struct codec *c, uint64_t seq, const void *value, size_t len, uint64_t page_count,
+                            struct checkpoint *out, const char **why)
+{
+	struct message_type type = { &trace__checkpoint__descriptor, checkpoint_shape, sizeof(checkpoint_shape), 0 };
+	Trace__Checkpoint *m;
+	uint8_t key[SEQ_KEY_BYTES];
+	int rc;
+
+	seq_key(key, seq);
+	type.raw_max = SNAPSHOT_MAX + 64 + page_count * (PAGE_HASH_BYTES + 4);
+	rc = open_message(c, (struct place){ CONTENT_CHECKPOINT, key, sizeof(key) }, value, len, &type, &m, why);
+	if (rc)
+		return rc;
+	rc = take_checkpoint(m, page_count, out, why);
+	free_message(m);
+	return rc;
+}
+
+void checkpoint_free(struct checkpoint *cp)
+{
+	free(cp->state);
+	free(cp->page);
+	free(cp->hash);
+	*cp = (struct checkpoint){ 0 };
+}
+
+void page_hash(const uint8_t *page, uint8_t hash[PAGE_HASH_BYTES])
+{
+	XXH128_canonical_t canonical;
+
+	XXH128_canonicalFromHash(&canonical, XXH3_128bits(page, PAGE_BYTES));
+	memcpy(hash, canonical.digest, PAGE_HASH_BYTES);
+}
+
+int codec_pack_page(struct codec *c, const uint8_t *hash, const uint8_t *page, struct bytes *out)
+{
+	struct envelope_in in = { .content = CONTENT_PAGE, .key = hash, .key_len = PAGE_HASH_BYTES, .payload = page,
+	                          .payload_len = PAGE_BYTES, .compress = true };
+
+	return envelope_seal(c->envelope, &in, out);
+}
+
+int codec_unpack_page(struct codec *c, const uint8_t *hash, const void *value, size_t len, uint8_t *page, const char **why)
+{
+	uint8_t actual[PAGE_HASH_BYTES];
+	int rc;
+
+	rc = envelope_open(c->envelope, CONTENT_PAGE, hash, PAGE_HASH_BYTES, value, len, PAGE_BYTES, &c->opened, why);
+	if (rc)
+		return rc;
+	if (c->opened.payload.len != PAGE_BYTES)
+		return bad(why, "not the length of a page");
+	page_hash(c->opened.payload.data, actual);
+	if (memcmp(actual, hash, PAGE_HASH_BYTES))
+		return bad(why, "contents do not have the hash that is their key");
+	memcpy(page, c->opened.payload.data, PAGE_BYTES);
+	return 0;
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------ */
+
+static const uint8_t events_shape[] = { WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES,
+	                                WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES };
+
+void codec_events_begin(struct codec *c, uint64_t first_icount, uint64_t clock_per_insn, uint64_t clock_per_fault)
+{
+	columns_begin(c->model, first_icount, clock_per_insn, clock_per_fault);
+}
+
+int codec_events_add(struct codec *c, const struct event *ev)
+{
+	return columns_add(c->model, ev);
+}
+
+int codec_events_finish(struct codec *c, uint64_t seq, uint64_t last_icount, struct bytes *out)
+{
+	Trace__EventChunk m = TRACE__EVENT_CHUNK__INIT;
+	uint8_t key[SEQ_KEY_BYTES], head[CHUNK_HEAD_BYTES] = { 0 };
+	struct columns k;
+
+	columns_end(c->model, &k);
+	m.count = k.count;
+	m.first_icount = k.first_icount;
+	m.clock_per_insn = k.clock_per_insn;
+	m.clock_per_fault = k.clock_per_fault;
+	m.n_tuple = k.tuples;
+	m.tuple = k.tuple;
+	m.n_site_tuple = m.n_site_rip = k.sites;
+	m.site_tuple = k.site_tuple;
+	m.site_rip = k.site_rip;
+	m.n_step = k.count;
+	m.step = k.step;
+	m.n_icount = k.icounts;
+	m.icount = k.icount;
+	m.n_addr = k.addrs;
+	m.addr = k.addr;
+	m.n_value = k.values;
+	m.value = k.value;
+	m.n_error = k.errors;
+	m.error = k.error;
+	m.n_blob_len = k.blob_lens;
+	m.blob_len = k.blob_len;
+	m.blob = (ProtobufCBinaryData){ k.blob_bytes, k.blob };
+	seq_key(key, seq);
+	memcpy(head, &k.count, 4);
+	memcpy(head + 8, &k.first_icount, 8);
+	memcpy(head + 16, &last_icount, 8);
+	return seal(c, (struct place){ CONTENT_EVENTS, key, sizeof(key) }, head, sizeof(head), &m.base, true, out);
+}
+
+static void take_chunk_head(const uint8_t *head, struct chunk_head *out)
+{
+	memcpy(&out->count, head, 4);
+	memcpy(&out->first_icount, head + 8, 8);
+	memcpy(&out->last_icount, head + 16, 8);
+}
+
+bool codec_peek_events(const void *value, size_t len, struct chunk_head *out)
+{
+	const uint8_t *head = envelope_peek(CONTENT_EVENTS, value, len, CHUNK_HEAD_BYTES);
+
+	if (head)
+		take_chunk_head(head, out);
+	return head != NULL;
+}
+
+static int take_events(struct codec *c, Trace__EventChunk *m, struct event *events, const struct chunk_head *head, void **blob,
+                       const char **why)
+{
+	struct columns k = {
+		.count = m->count, .first_icount = m->first_icount,
+		.clock_per_insn = m->clock_per_insn, .clock_per_fault = m->clock_per_fault,
+		.tuple = m->tuple, .tuples = m->n_tuple,
+		.site_tuple = m->site_tuple, .site_rip = m->site_rip, .sites = m->n_site_rip,
+		.step = m->step,
+		.icount = m->icount, .icounts = m->n_icount,
+		.addr = m->addr, .addrs = m->n_addr,
+		.value = m->value, .values = m->n_value,
+		.error = m->error, .errors = m->n_error,
+		.blob_len = m->blob_len, .blob_lens = m->n_blob_len,
+		.blob = m->blob.data, .blob_bytes = m->blob.len,
+	};
+
+	if (m->n_site_tuple != m->n_site_rip || m->n_step != m->count)
+		return bad(why, "columns of different lengths");
+	if (columns_decode(c->model, &k, events, why))
+		return -EBADMSG;
+	if (head->count != m->count || head->first_icount != m->first_icount || events[0].icount != head->first_icount ||
+	    events[m->count - 1].icount != head->last_icount)
+		return bad(why, "the chunk contradicts its header");
+	*blob = m->blob.data; /* changes hands */
+	m->blob = (ProtobufCBinaryData){ 0, NULL };
+	return 0;
+}
+
+int codec_unpack_events(struct codec *c, uint64_t seq, const void *value, size_t len, struct event *events, struct chunk_head *head,
+                        void **blob, const char **why)
+{
+	static const struct message_type type = { &trace__event_chunk__descriptor, events_shape, sizeof(events_shape), CHUNK_RAW_MAX };
+	Trace__EventChunk *m;
+	uint8_t key[SEQ_KEY_BYTES];
+	int rc;
+
+	*blob = NULL;
+	seq_key(key, seq);
+	rc = open_message(c, (struct place){ CONTENT_EVENTS, key, sizeof(key) }, value, len, &type, &m, why);
+	if (rc)
+		return rc;
+	if (c->opened.head_len == CHUNK_HEAD_BYTES) {
+		take_chunk_head(c->opened.head, head);
+		rc = take_events(c, m, events, head, blob, why);
+	} else {
+		rc = bad(why, "no chunk header");
+	}
+	free_message(m);
+	return rc;
+}
+
+/* ---- costs ------------------------------------------------------------------------------------------------- */
+
+static const uint8_t costs_shape[] = { WIRE_SCALAR, WIRE_REPEATED };
+
+/* One byte of one phase of every event; false when all are zero. */
+static bool fill_plane(uint8_t *plane, const struct event_cost *costs, uint32_t count, unsigned phase, unsigned byte)
+{
+	uint8_t any = 0;
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		any |= plane[i] = (uint8_t)(costs[i].cycles[phase] >> (8 * byte));
+	return any;
+}
+
+int codec_pack_costs(struct codec *c, uint64_t seq, const struct event_cost *costs, uint32_t count, struct bytes *out)
+{
+	ProtobufCBinaryData planes[PLANES];
+	Trace__CostChunk m = TRACE__COST_CHUNK__INIT;
+	uint8_t key[SEQ_KEY_BYTES];
+	unsigned i;
+
+	BUG_ON(!count || count > TRACE_CHUNK_EVENTS);
+	for (i = 0; i < PLANES; i++) {
+		planes[i].data = c->planes + (size_t)i * TRACE_CHUNK_EVENTS;
+		planes[i].len = fill_plane(planes[i].data, costs, count, i / 4, i % 4) ? count : 0;
+	}
+	m.count = count;
+	m.n_plane = PLANES;
+	m.plane = planes;
+	seq_key(key, seq);
+	return seal(c, (struct place){ CONTENT_COSTS, key, sizeof(key) }, NULL, 0, &m.base, true, out);
+}
+
+static int take_costs(const Trace__CostChunk *m, struct event_cost *costs, uint32_t count, const char **why)
+{
+	unsigned i;
+	uint32_t n;
+
+	if (m->count != count || m->n_plane != PLANES)
+		return bad(why, "counts do not match the event chunk");
+	for (i = 0; i < PLANES; i++)
+		if (m->plane[i].len && m->plane[i].len != count)
+			return bad(why, "planes of different lengths");
+	memset(costs, 0, count * sizeof(*costs));
+	for (i = 0; i < PLANES; i++)
+		for (n = 0; n < m->plane[i].len; n++)
+			costs[n].cycles[i / 4] |= (uint32_t)m->plane[i].data[n] << (8 * (i % 4));
+	return 0;
+}
+
+int codec_unpack_costs(struct codec *c, uint64_t seq, const void *value, size_t len, struct event_cost *costs, uint32_t count,
+                       const char **why)
+{
+	static const struct message_type type = { &trace__cost_chunk__descriptor, costs_shape, sizeof(costs_shape), CHUNK_RAW_MAX };
+	Trace__CostChunk *m;
+	uint8_t key[SEQ_KEY_BYTES];
+	int rc;
+
+	seq_key(key, seq);
+	rc = open_message(c, (struct place){ CONTENT_COSTS, key, sizeof(key) }, value, len, &type, &m, why);
+	if (rc)
+		return rc;
+	rc = take_costs(m, costs, count, why);
+	free_message(m);
+	return rc;
+}
+
+/* ---- console ----------------------------------------------------------------------------------------------- */
+
+static const uint8_t console_shape[] = { WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES };
+
+int codec_pack_console(struct codec *c, uint64_t number, const struct console_record *records, size_t count,
+                       const uint8_t *data, struct bytes *out)
+{
+	Trace__ConsoleBatch m = TRACE__CONSOLE_BATCH__INIT;
+	uint64_t *icount = malloc(count * sizeof(*icount) + 1);
+	uint32_t *stream = malloc(count * sizeof(*stream) + 1), *length = malloc(count * sizeof(*length) + 1);
+	uint8_t key[SEQ_KEY_BYTES];
+	size_t i, bytes = 0;
+	int rc = -ENOMEM;
+
+	if (icount && stream && length) {
+		for (i = 0; i < count; i++) {
+			icount[i] = records[i].icount;
+			stream[i] = records[i].stream;
+			length[i] = records[i].length;
+			bytes += records[i].length;
+		}
+		distances(icount, count);
+		m.n_stream = m.n_icount = m.n_length = count;
+		m.stream = stream;
+		m.icount = icount;
+		m.length = length;
+		m.data = (ProtobufCBinaryData){ bytes, (uint8_t *)(uintptr_t)data };
+		seq_key(key, number);
+		rc = seal(c, (struct place){ CONTENT_CONSOLE, key, sizeof(key) }, NULL, 0, &m.base, true, out);
+	}
+	free(icount);
+	free(stream);
+	free(length);
+	return rc;
+}
+
+static int check_console(const Trace__ConsoleBatch *m, const char **why)
+{
+	size_t i, bytes = 0;
+
+	if (m->n_stream != m->n_icount || m->n_length != m->n_icount || !m->n_icount)
+		return bad(why, "columns of different lengths");
+	for (i = 0; i < m->n_icount; i++) {
+		if (m->stream[i] > STREAM_DEBUG || !m->length[i] || m->length[i] > CONSOLE_BATCH_MAX)
+			return bad(why, "stream or length out of range");
+		bytes += m->length[i];
+		if (i && m->icount[i] > UINT64_MAX - m->icount[i - 1])
+			return bad(why, "icount overflows");
+		if (i)
+			m->icount[i] += m->icount[i - 1];
+	}
+	return bytes == m->data.len ? 0 : bad(why, "lengths do not add up");
+}
+
+int codec_each_console(struct codec *c, uint64_t number, const void *value, size_t len, console_fn *fn, void *self, int *stop,
+                       const char **why)
+{
+	static const struct message_type type = { &trace__console_batch__descriptor, console_shape, sizeof(console_shape),
+		                                  CHUNK_RAW_MAX };
+	Trace__ConsoleBatch *m;
+	uint8_t key[SEQ_KEY_BYTES];
+	const uint8_t *data;
+	size_t i;
+	int rc;
+
+	*stop = 0;
+	seq_key(key, number);
+	rc = open_message(c, (struct place){ CONTENT_CONSOLE, key, sizeof(key) }, value, len, &type, &m, why);
+	if (rc)
+		return rc;
+	rc = check_console(m, why);
+	data = m->data.data;
+	for (i = 0; !rc && !*stop && i < m->n_icount; i++) {
+		*stop = fn(self, (enum vm_stream)m->stream[i], m->icount[i], data, m->length[i]);
+		data += m->length[i];
+	}
+	free_message(m);
+	return rc;
+}

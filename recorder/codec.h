@@ -1,0 +1,96 @@
+/*
+ * codec.h - every value of a trace, packed and unpacked: message (schemas/trace.proto) in envelope (envelope.h) under its key.
+ *
+ * The only file that knows protobuf. Pack functions append to a byte buffer and fail with -ENOMEM or -E2BIG only. Unpack functions treat their
+ * bytes as hostile: 0, -ENOMEM, or -EBADMSG with a few words in *why (which database and key, the caller knows).
+ * A codec belongs to one thread at a time.
+ */
+#ifndef RINGSIDE_RECORDER_CODEC_H
+#define RINGSIDE_RECORDER_CODEC_H
+
+#include "recorder/columns.h"
+#include "recorder/envelope.h"
+#include "recorder/trace.h"
+
+#define KEY_HEADER "header"
+#define KEY_SUMMARY "summary"
+#define KEY_FORMAT "format"
+#define SEQ_KEY_BYTES 8
+#define PAGE_BYTES 4096
+#define PAGE_HASH_BYTES 16
+
+struct codec;
+struct codec *codec_create(void); /* NULL: out of memory */
+void codec_destroy(struct codec *c);
+
+/* Keys of events, costs, checkpoints, console: big-endian. */
+void seq_key(uint8_t key[SEQ_KEY_BYTES], uint64_t seq);
+uint64_t seq_of_key(const uint8_t key[SEQ_KEY_BYTES]);
+
+/* meta["format"]: the one value that every version reads the same way. No envelope: "ringside", u32 version, u32 0, writer's name. */
+int codec_pack_format(const char *writer, struct bytes *out);
+/* `writer` gets the name, cut to size. */
+int codec_unpack_format(const void *value, size_t len, uint32_t *version, char *writer, size_t size, const char **why);
+
+int codec_pack_header(struct codec *c, const struct trace_meta *meta, struct bytes *out);
+int codec_unpack_header(struct codec *c, const void *value, size_t len, struct trace_meta *meta, const char **why);
+
+/* What the summary holds beyond struct trace_meta. */
+struct summary_extra {
+	uint64_t commits;
+};
+int codec_pack_summary(struct codec *c, const struct trace_meta *meta, const struct summary_extra *extra, struct bytes *out);
+int codec_unpack_summary(struct codec *c, const void *value, size_t len, struct trace_meta *meta, struct summary_extra *extra,
+                         const char **why);
+
+struct checkpoint {
+	uint64_t icount;
+	uint8_t *state;
+	size_t state_len;
+	uint64_t *page;  /* ascending */
+	uint8_t *hash;   /* PAGE_HASH_BYTES for each page */
+	size_t pages;
+};
+int codec_pack_checkpoint(struct codec *c, uint64_t seq, const struct checkpoint *cp, struct bytes *out);
+/* On success the caller frees with checkpoint_free. page_count: pages of guest RAM. */
+int codec_unpack_checkpoint(struct codec *c, uint64_t seq, const void *value, size_t len, uint64_t page_count,
+                            struct checkpoint *out, const char **why);
+void checkpoint_free(struct checkpoint *cp);
+
+void page_hash(const uint8_t *page, uint8_t hash[PAGE_HASH_BYTES]);
+int codec_pack_page(struct codec *c, const uint8_t *hash, const uint8_t *page, struct bytes *out);
+/* Checks that the contents have this hash. */
+int codec_unpack_page(struct codec *c, const uint8_t *hash, const void *value, size_t len, uint8_t *page, const char **why);
+
+/* Readable without unpacking. */
+struct chunk_head {
+	uint32_t count;
+	uint64_t first_icount, last_icount;
+};
+/* begin, add, ..., finish: one chunk. */
+void codec_events_begin(struct codec *c, uint64_t first_icount, uint64_t clock_per_insn, uint64_t clock_per_fault);
+int codec_events_add(struct codec *c, const struct event *ev);
+int codec_events_finish(struct codec *c, uint64_t seq, uint64_t last_icount, struct bytes *out);
+bool codec_peek_events(const void *value, size_t len, struct chunk_head *out);
+/* `events` has room for TRACE_CHUNK_EVENTS. *blob gets what the events' blobs point into: free it after use. */
+int codec_unpack_events(struct codec *c, uint64_t seq, const void *value, size_t len, struct event *events, struct chunk_head *head,
+                        void **blob, const char **why);
+
+int codec_pack_costs(struct codec *c, uint64_t seq, const struct event_cost *costs, uint32_t count, struct bytes *out);
+int codec_unpack_costs(struct codec *c, uint64_t seq, const void *value, size_t len, struct event_cost *costs, uint32_t count,
+                       const char **why);
+
+struct console_record {
+	uint64_t icount;
+	uint32_t length;
+	uint32_t stream; /* enum vm_stream */
+};
+#define CONSOLE_BATCH_MAX (1u << 20) /* most records or bytes in a batch */
+int codec_pack_console(struct codec *c, uint64_t number, const struct console_record *records, size_t count,
+                       const uint8_t *data, struct bytes *out);
+typedef int console_fn(void *self, enum vm_stream stream, uint64_t icount, const uint8_t *bytes, size_t len);
+/* Calls fn for each record; *stop gets fn's first nonzero return, which ends the walk. */
+int codec_each_console(struct codec *c, uint64_t number, const void *value, size_t len, console_fn *fn, void *self, int *stop,
+                       const char **why);
+
+#endif
