@@ -31,13 +31,21 @@ static bool look(struct vcpu *c, uint16_t sel, uint32_t system_types, struct des
 	return (d->attr & SEG_S) || (system_types >> (d->attr & SEG_TYPE) & 1);
 }
 
+/* LAR and LSL have a destination: between registers it is rm, from memory it is reg (decode/insn.h). */
+static uint16_t source_selector(struct emul_ctx *x)
+{
+	return x->in->form == FORM_RR ? GPR16(x->c, x->in->reg) : emul_read_rm16(x);
+}
+
 static void finish(struct emul_ctx *x, uint16_t sel, bool ok, uint32_t result)
 {
+	uint8_t dst = x->in->form == FORM_RR ? x->in->rm : x->in->reg;
+
 	set_zf(x->c, ok);
 	if (ok && x->in->opsize == 4)
-		GPR32(x->c, x->in->reg) = result;
+		GPR32(x->c, dst) = result;
 	else if (ok)
-		GPR16(x->c, x->in->reg) = (uint16_t)result;
+		GPR16(x->c, dst) = (uint16_t)result;
 	x->ev->addr = sel;
 	x->ev->value = ok ? result : 0;
 	emul_advance(x);
@@ -50,7 +58,7 @@ void emul_lar(struct emul_ctx *x)
 	bool ok;
 
 	emul_require_protected(x->c);
-	sel = emul_read_rm16(x);
+	sel = source_selector(x);
 	ok = look(x->c, sel, LAR_TYPES, &d);
 	finish(x, sel, ok, ok ? d.hi & LAR_BITS : 0);
 }
@@ -62,7 +70,7 @@ void emul_lsl(struct emul_ctx *x)
 	bool ok;
 
 	emul_require_protected(x->c);
-	sel = emul_read_rm16(x);
+	sel = source_selector(x);
 	ok = look(x->c, sel, LSL_TYPES, &d);
 	finish(x, sel, ok, ok ? d.limit : 0);
 }
