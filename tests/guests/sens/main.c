@@ -5,20 +5,21 @@
 
 GUEST("sens");
 
-static void all(void)
+static void all(bool descriptors)
 {
 	for (unsigned cpl = 0; cpl < 4; cpl++) {
 		sens_flags(cpl);
 		sens_readers(cpl);
-		sens_descriptors(cpl);
+		if (descriptors)
+			sens_descriptors(cpl); /* thousands of them: once is enough */
 		sens_transfers(cpl);
 	}
 }
 
 void guest_main(void)
 {
-	all();
+	all(true);
 	paging_identity();
 	paging_on();
-	all();
+	all(false);
 }

@@ -1,0 +1,64 @@
+#!/bin/bash
+# 20-guests.sh [NAME...] - each self-checking guest, live and replayed from its trace, in both ring models. The guest says itself what is wrong; here also:
+# the recording and its replay print the same console, byte for byte, and the replay verifies every event with the guest's file absent.
+set -u
+cd "$(dirname "$0")/../.."
+. tests/check/lib.sh
+GOOD=33 # what a guest in which every check passed writes to the debug exit port, as an exit status
+
+live() { # NAME MODEL
+	local out=$scratch/live rc
+	timeout 300 "$RINGSIDE" run --model "$2" "$BUILD/guests/$1.elf" >"$out" 2>"$scratch/err" </dev/null
+	rc=$?
+	if [ $rc -eq $GOOD ] && grep -aq "^DONE $1:" "$out" && ! grep -aqE '^(FAIL|KNOWN)' "$out"; then
+		pass
+	else
+		{ grep -avE '^PASS' "$out"; cat "$scratch/err"; } >"$scratch/shown"
+		fail "$1 in model $2, status $rc" "$RINGSIDE run --model $2 $BUILD/guests/$1.elf" "$scratch/shown"
+	fi
+}
+
+recorded() { # NAME MODEL
+	local trace=$scratch/$1.trace guest=$scratch/$1.elf rc
+	rm -f "$trace"*
+	cp "$BUILD/guests/$1.elf" "$guest"
+	timeout 300 "$RINGSIDE" record -o "$trace" --model "$2" "$guest" >"$scratch/recorded" 2>"$scratch/err" </dev/null
+	rc=$?
+	rm -f "$guest"
+	if [ $rc -ne $GOOD ]; then
+		fail "recording $1 in model $2, status $rc" "$RINGSIDE record -o /tmp/$1.trace --model $2 $BUILD/guests/$1.elf" "$scratch/err"
+		return
+	fi
+	timeout 300 "$RINGSIDE" replay --serial "file:$scratch/replayed" "$trace" >"$scratch/result" 2>&1 </dev/null
+	rc=$?
+	if [ $rc -eq 0 ]; then
+		pass
+	else
+		fail "replay of $1 in model $2, status $rc" \
+			"$RINGSIDE record -o /tmp/$1.trace --model $2 $BUILD/guests/$1.elf; $RINGSIDE replay /tmp/$1.trace" "$scratch/result"
+	fi
+	same "console of $1 in model $2: recording and replay differ" \
+		"$RINGSIDE record -o /tmp/$1.trace --model $2 $BUILD/guests/$1.elf; $RINGSIDE replay --serial stdio /tmp/$1.trace" \
+		"$scratch/recorded" "$scratch/replayed"
+	rm -f "$trace"*
+}
+
+# The checks must be able to fail: the guest `broken` has one check that is wrong.
+can_fail() {
+	timeout 60 "$RINGSIDE" run "$BUILD/guests/broken.elf" >"$scratch/live" 2>&1 </dev/null
+	if [ $? -eq 35 ] && grep -aqE '^FAIL broken check: .*expected 0x1 got 0x2 at line [0-9]+$' "$scratch/live"; then
+		pass
+	else
+		fail "a guest with a wrong check did not fail" "$RINGSIDE run $BUILD/guests/broken.elf" "$scratch/live"
+	fi
+}
+
+names=${*:-$(cd tests/guests && ls -d */ | tr -d / | grep -vxE 'lib|demo|broken|hostile-.*')}
+for name in $names; do
+	for model in $MODELS; do
+		live "$name" "$model"
+		recorded "$name" "$model"
+	done
+done
+[ $# -gt 0 ] || can_fail
+done_checks

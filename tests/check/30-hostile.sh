@@ -1,0 +1,39 @@
+#!/bin/bash
+# 30-hostile.sh [NAME...] - guests that try to crash or reach the VMM. They may end their own virtual machine in any way that the VMM has a word for; the
+# program must end by itself, with a status of its own, and the recording must replay to the same end.
+set -u
+cd "$(dirname "$0")/../.."
+. tests/check/lib.sh
+
+# Statuses that mean the guest ended, however: done, guest failed, debug exit of the guest.
+ended() { [ "$1" -eq 0 ] || [ "$1" -eq 1 ] || [ "$1" -eq 33 ] || [ "$1" -eq 35 ]; }
+
+attack() { # NAME MODEL POLICY
+	local trace=$scratch/$1.trace options="--model $2 --sensitive $3 --memory 32M --limit 300M" rc
+	rm -f "$trace"*
+	timeout 120 "$RINGSIDE" record -o "$trace" $options "$BUILD/guests/$1.elf" >"$scratch/out" 2>"$scratch/err" </dev/null
+	rc=$?
+	if ended $rc && ! grep -aqE 'BUG|Sanitizer|assert' "$scratch/err"; then
+		pass
+	else
+		fail "$1, model $2, $3: status $rc" "$RINGSIDE record -o /tmp/$1.trace $options $BUILD/guests/$1.elf" "$scratch/err"
+		return
+	fi
+	timeout 120 "$RINGSIDE" replay "$trace" >"$scratch/out" 2>&1 </dev/null
+	rc=$?
+	if [ $rc -eq 0 ] && ! grep -aqE 'BUG|Sanitizer|assert' "$scratch/out"; then
+		pass
+	else
+		fail "replay of $1, model $2, $3: status $rc" \
+			"$RINGSIDE record -o /tmp/$1.trace $options $BUILD/guests/$1.elf; $RINGSIDE replay /tmp/$1.trace" "$scratch/out"
+	fi
+}
+
+names=${*:-$(cd tests/guests && ls -d hostile-*/ | tr -d /)}
+for name in $names; do
+	for model in $MODELS; do
+		attack "$name" "$model" catch
+	done
+	attack "$name" 0/1/3 leak
+done
+done_checks

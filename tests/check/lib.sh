@@ -1,0 +1,34 @@
+# lib.sh - shared by the scripts here: counts checks, keeps their files, prints the command that repeats a failure.
+# Source it from the repository's root. A script ends with `done_checks`.
+RINGSIDE=${RINGSIDE:-build/ringside}
+BUILD=${BUILD:-build}
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/ringside-check.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+passed=0
+failed=0
+MODELS="0/1/3 0/3/3"
+
+pass() { passed=$((passed + 1)); }
+
+# fail WHAT COMMAND [FILE]: FILE's last lines are shown.
+fail() {
+	failed=$((failed + 1))
+	echo "FAILED: $1"
+	[ -z "${3-}" ] || tail -n "${LINES_OF_FILE:-8}" "$3" | cut -c1-240 | sed 's/^/    | /'
+	echo "    to repeat: $2"
+}
+
+# same WHAT COMMAND A B: the files are equal.
+same() {
+	if cmp -s "$3" "$4"; then
+		pass
+	else
+		diff <(cut -c1-200 "$3") <(cut -c1-200 "$4") | head -n 6 >"$scratch/difference"
+		fail "$1" "$2" "$scratch/difference"
+	fi
+}
+
+done_checks() {
+	echo "$passed passed, $failed failed"
+	[ "$failed" -eq 0 ]
+}
