@@ -7,7 +7,7 @@
 
 #include "vmm/cpu/far_internal.h"
 
-#define LAR_BITS 0x00f0ff00u /* SDM vol. 2, LAR: type, S, DPL, P, AVL, L, D/B, G */
+#define LAR_BITS 0x00ffff00u /* SDM vol. 2, LAR; bits 16..19, undefined there, are the limit's on processors */
 
 /* Set of system descriptor types (SDM vol. 2, tables 3-53 and 3-59). */
 #define LSL_TYPES (1u << SYS_TSS16 | 1u << SYS_LDT | 1u << SYS_TSS16_BUSY | 1u << SYS_TSS32 | 1u << SYS_TSS32_BUSY)

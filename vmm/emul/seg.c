@@ -5,13 +5,16 @@
  */
 #include "vmm/emul/handlers.h"
 
+#include <string.h>
+
 #include "vmm/cpu/far.h"
 
+/* No interrupt between MOV or POP to SS and the instruction after it (SDM vol. 3A 6.8.3). LSS, which loads ESP too, needs no shadow. */
 static void load(struct emul_ctx *x, unsigned seg, uint16_t sel)
 {
 	x->ev->value = sel;
 	segment_load(x->c, seg, sel);
-	if (seg == SEG_SS)
+	if (seg == SEG_SS && x->in->op != OP_LSS)
 		emul_shadow(x);
 }
 
@@ -71,12 +74,12 @@ struct far_pointer {
 
 static struct far_pointer read_pointer(struct emul_ctx *x)
 {
-	struct vcpu *c = x->c;
-	uint32_t ea = insn_ea(c, x->in), at = ea + x->in->opsize;
-	struct far_pointer p;
+	struct far_pointer p = { .off = 0 };
+	uint8_t bytes[6];
 
-	p.off = x->in->opsize == 2 ? mem_read16(c, x->in->seg, ea) : mem_read32(c, x->in->seg, ea);
-	p.sel = mem_read16(c, x->in->seg, x->in->asize == 2 ? at & 0xffff : at);
+	mem_read_bytes(x->c, x->in->seg, insn_ea(x->c, x->in), bytes, x->in->opsize + 2u);
+	memcpy(&p.off, bytes, x->in->opsize); /* little-endian host */
+	memcpy(&p.sel, bytes + x->in->opsize, sizeof(p.sel));
 	return p;
 }
 
