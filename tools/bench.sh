@@ -1,0 +1,101 @@
+#!/bin/bash
+# bench.sh - the project's figures, each a ratio or a rate measured in this one run, beside the bound that DESIGN sets.
+#
+# The workload is the Debian boot: kernel, initramfs and its script, ended by its own reboot. Runs are taken in turn (run, record, replay, run, ...)
+# so that a machine whose speed drifts disturbs all alike; medians are printed. QEMU runs the same three files when it is installed.
+#
+# Environment: BUILD (build), ROUNDS (3), QEMU (1; 0 leaves it out). Exit: 0 all bounds hold, 1 one does not, 77 no Debian guest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+build=${BUILD:-build}
+rounds=${ROUNDS:-3}
+ringside=$build/ringside
+debian=build/debian
+append='console=ttyS0'
+work=$(mktemp -d "$build/bench.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+if [ ! -e $debian/vmlinuz ] || [ ! -e $debian/initramfs.gz ]; then
+	echo "bench: skipped: no Debian guest in $debian (make guests fetches it)"
+	exit 77
+fi
+
+machine=(--memory 256M --initrd $debian/initramfs.gz --append "$append")
+
+# seconds LABEL COMMAND...: wall time of a command, appended to $work/LABEL; anything but success ends the bench
+seconds() {
+	local label=$1 begin end
+	shift
+	begin=$(date +%s.%N)
+	if ! "$@" </dev/null >"$work/out" 2>&1; then
+		echo "bench: $label failed: $*" >&2
+		tail -5 "$work/out" >&2
+		exit 1
+	fi
+	end=$(date +%s.%N)
+	awk "BEGIN { printf \"%.3f\n\", $end - $begin }" >>"$work/$label"
+}
+
+median() { sort -n "$work/$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+divide() { awk "BEGIN { printf \"%.$3f\", $1 / $2 }"; }
+
+# row WHAT VALUE UNIT OP BOUND: one line of the table, and whether the bound holds
+row() {
+	local verdict=ok
+	if ! awk "BEGIN { exit !($2 $4 $5) }"; then
+		verdict='NOT HELD'
+		failed=1
+	fi
+	printf '%-44s %10s %-14s %2s %-8s %s\n' "$1" "$2" "$3" "$4" "$5" "$verdict"
+}
+
+note() { printf '%-44s %10s %-14s\n' "$1" "$2" "$3"; }
+
+echo "Debian boot and workload, $rounds rounds, medians"
+for i in $(seq "$rounds"); do
+	[ -t 2 ] && printf '\rround %d of %d' "$i" "$rounds" >&2
+	rm -f "$work/t"
+	seconds run "$ringside" run --serial none "${machine[@]}" $debian/vmlinuz
+	seconds record "$ringside" record -o "$work/t" --serial none "${machine[@]}" $debian/vmlinuz
+	seconds replay "$ringside" replay "$work/t"
+done
+[ -t 2 ] && printf '\r' >&2
+
+info=$("$ringside" trace info --format json "$work/t")
+field() { jq -r ".$1" <<<"$info"; }
+icount=$(field icount)
+run=$(median run) record=$(median record) replay=$(median replay)
+
+row 'interpreter speed' "$(awk "BEGIN { printf \"%.1f\", $icount / $run / 1e6 }")" 'M insn/s' '>=' 60
+row 'recording over running' "$(divide "$record" "$run" 3)" 'times' '<=' 1.10
+row 'trace, deterministic columns' "$(awk "BEGIN { printf \"%.2f\", $(field event_bytes) / $(field events) }")" 'bytes/event' '<=' 8
+row 'replay over recording' "$(divide "$replay" "$record" 3)" 'times' '<=' 1.0
+note 'instructions' "$icount" ''
+note 'events' "$(field events)" ''
+note 'run' "$run" s
+note 'record' "$record" s
+note 'replay' "$replay" s
+
+# ---- the peer: the same kernel, initramfs and command line ------------------------------------------------------------------------------------
+
+qemu=$(command -v qemu-system-i386 || true)
+if [ -z "$qemu" ] || [ "${QEMU:-1}" = 0 ]; then
+	echo 'QEMU is not installed (or QEMU=0): no comparison (apt-get install qemu-system-x86)'
+	exit $failed
+fi
+guest=(-accel tcg -cpu pentium3 -m 256 -kernel $debian/vmlinuz -initrd $debian/initramfs.gz -append "$append" -no-reboot -display none
+	-serial null -monitor none -net none)
+rr=(-icount "shift=auto,rr=record,rrfile=$work/rr")
+rp=(-icount "shift=auto,rr=replay,rrfile=$work/rr")
+seconds qemu "$qemu" "${guest[@]}"
+note 'QEMU TCG' "$(median qemu)" s
+note '  over ringside run' "$(divide "$(median qemu)" "$run" 2)" times
+seconds qemu_record timeout 900 "$qemu" "${guest[@]}" "${rr[@]}"
+note 'QEMU -icount shift=auto,rr=record' "$(median qemu_record)" s
+note '  over ringside record' "$(divide "$(median qemu_record)" "$record" 2)" times
+seconds qemu_replay timeout 900 "$qemu" "${guest[@]}" "${rp[@]}"
+note 'QEMU -icount shift=auto,rr=replay' "$(median qemu_replay)" s
+note '  over ringside replay' "$(divide "$(median qemu_replay)" "$replay" 2)" times
+exit $failed
