@@ -110,7 +110,7 @@ fuzz: setup
 	@FUZZ=build-fuzz/fuzz SECONDS_EACH=$(SECONDS) tests/fuzz.sh
 
 lint: setup
-	@$(AGAIN) $(PB_HEADERS)
+	@$(AGAIN) -s $(PB_HEADERS)
 	@BUILD=$(BUILD) tools/lint/lint.sh
 
 format:

@@ -135,6 +135,16 @@ static void script_head(FILE *f, const char *path, const struct report *r, const
 	        t->count, report_model_name(r->meta), report_policy_name(r->meta));
 }
 
+/* In percent; never 0, so that there is an axis. */
+static double widest_share(const struct profile_table *t)
+{
+	uint64_t widest = 0;
+
+	for (size_t i = 0; i < plotted_rows(t); i++)
+		widest = t->rows[i].total > widest ? t->rows[i].total : widest;
+	return widest ? report_percent(widest, t->total) : 1;
+}
+
 static int write_script(const char *path, const struct report *r, const struct profile_table *t, struct vm_error *err)
 {
 	size_t rows = plotted_rows(t);
@@ -150,20 +160,20 @@ static int write_script(const char *path, const struct report *r, const struct p
 	        "set grid xtics lc '#dddddd' lt 1\nset yrange [0.4:%zu.6]\n"
 	        "set style fill solid 1.0 noborder\nunset key\n"
 	        "set lmargin at screen 0.22\nset rmargin at screen 0.56\n"
-	        "set xlabel 'share of time, %%' textcolor '#333333'\nset xrange [0:*]\nset offsets 0, graph 0.14, 0, 0\n"
+	        "set xlabel 'share of time, %% (number of events)' textcolor '#333333'\nset xrange [0:%.4f]\n"
 	        "plot data using (0):1:(0):3:($1-0.36):($1+0.36):ytic(2) with boxxyerror lc '#3b6ea5', \\\n"
-	        "     '' using 3:1:(sprintf(' %%.1f%%%%', $3)) with labels left textcolor '#333333'\n"
+	        "     '' using 3:1:(sprintf(' %%.1f%%%%  (%%d)', $3, $4)) with labels left textcolor '#333333'\n"
 	        "unset label 1\nset lmargin at screen 0.60\nset rmargin at screen 0.97\n"
-	        "set format y ''\nset logscale x\nset format x '10^{%%T}'\nset xrange [*:*]\nset offsets 0, 0, 0, 0\n"
-	        "set xlabel 'cost of one event, cycles (logarithmic)' enhanced textcolor '#333333'\nset xtics enhanced\n"
-	        "set key at screen 0.97, screen 1 - 60.0 / %zu right horizontal samplen 1 textcolor '#333333'\n"
+	        "set ytics scale 0\nset format y ''\nset logscale x\nset format x '%%.0s%%c'\nset xrange [*:*]\n"
+	        "set xlabel 'cost of one event, cycles' textcolor '#333333'\n"
+	        "set key at screen 0.97, screen 1 - 60.0 / %zu right vertical maxrows 1 width -2 samplen 1 textcolor '#333333'\n"
 	        "plot data using 5:1:($9-$5):(0) with vectors nohead lw 1 lc '#cccccc' title 'min - max', \\\n"
 	        "     '' using 6:1:($8-$6):(0) with vectors nohead lw 4 lc '#a9c4e0' notitle, \\\n"
 	        "     '' using 6:1 with points pt 7 ps 1.1 lc '#3b6ea5' title 'p50', \\\n"
 	        "     '' using 7:1 with points pt 7 ps 1.0 lc '#e08e0b' title 'p95', \\\n"
 	        "     '' using 8:1 with points pt 7 ps 0.9 lc '#b8322a' title 'p99'\n"
 	        "unset multiplot\n",
-	        190 + ROW_HEIGHT * rows, 190 + ROW_HEIGHT * rows, rows, 190 + ROW_HEIGHT * rows);
+	        190 + ROW_HEIGHT * rows, 190 + ROW_HEIGHT * rows, rows, widest_share(t) * 1.4, 190 + ROW_HEIGHT * rows);
 	return close_checked(f, path, err);
 }
 

@@ -110,7 +110,8 @@ static int print_report(const struct profile_plan *plan, const struct report *r,
 	return TOOL_OK;
 }
 
-static int report_profile(struct profile *p, const struct profile_plan *plan, const struct symbols *symbols, struct report *r,
+/* r: path and meta are set. */
+static int report_profile(struct profile *p, const struct profile_plan *plan, const struct symbols *symbols, struct report r,
                           char **plots)
 {
 	struct profile_table tables[BY_MAX];
@@ -119,21 +120,20 @@ static int report_profile(struct profile *p, const struct profile_plan *plan, co
 	int status = TOOL_OK;
 
 	profile_totals(p, &totals);
-	r->totals = &totals;
-	r->tables = tables;
-	while (r->table_count < plan->by_count) {
-		int rc = profile_table(p, plan->by[r->table_count], plan->sort, plan->limit, symbols, &tables[r->table_count], &err);
+	r.totals = &totals;
+	r.tables = tables;
+	while (status == TOOL_OK && r.table_count < plan->by_count) {
+		int rc = profile_table(p, plan->by[r.table_count], plan->sort, plan->limit, symbols, &tables[r.table_count], &err);
 
-		if (rc) {
+		if (rc)
 			status = tool_fail(rc, &err);
-			break;
-		}
-		r->table_count++;
+		else
+			r.table_count++;
 	}
 	if (status == TOOL_OK)
-		status = print_report(plan, r, plots);
-	while (r->table_count)
-		profile_table_free(&tables[--r->table_count]);
+		status = print_report(plan, &r, plots);
+	while (r.table_count)
+		profile_table_free(&tables[--r.table_count]);
 	return status;
 }
 
@@ -155,7 +155,7 @@ static int profile_trace(const char *path, const struct profile_plan *plan, cons
 		rc = profile_read(p, reader, progress_show, &progress, &err);
 		progress_end(&progress);
 	}
-	status = rc ? tool_fail(rc, &err) : report_profile(p, plan, symbols, &r, plots);
+	status = rc ? tool_fail(rc, &err) : report_profile(p, plan, symbols, r, plots);
 	profile_destroy(p);
 	trace_reader_close(reader);
 	return status;

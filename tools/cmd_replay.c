@@ -146,10 +146,11 @@ static int run_replay(struct replay_cli *cli, const char *path)
 	if (strcmp(serial, "stdio") && strcmp(serial, "none") && strncmp(serial, "file:", 5))
 		return tool_error(TOOL_USAGE, "--serial %s: must be stdio, file:NAME or none", serial);
 	rc = cli->symbols ? symbols_open(&cli->names, cli->symbols, &err) : 0;
-	if (!rc)
-		rc = console_open(&cli->console, serial, false, &err);
 	if (rc)
 		return tool_fail(rc, &err);
+	rc = console_open(&cli->console, serial, false, &err);
+	if (rc)
+		return tool_error(TOOL_HOST, "%s", err.text);
 	return replay_trace(cli, path);
 }
 

@@ -77,6 +77,15 @@ static int read_files(struct guest_files *g, const struct machine_options *m, co
 	return rc;
 }
 
+/* The loader speaks of parts ("kernel: ..."); a person wants to know of which file. */
+static int load_named(struct vm *vm, const struct guest_image *image, const char *guest, struct guest_info *info, struct vm_error *err)
+{
+	struct vm_error why;
+	int rc = guest_load(vm_vcpu(vm), image, info, &why);
+
+	return rc ? vm_fail(err, rc, "%s: %.400s", guest, why.text) : 0;
+}
+
 int guest_files_load(struct vm *vm, const struct machine_options *m, const char *guest, struct trace_meta_file files[TRACE_MAX_FILES],
                      uint32_t *file_count, struct vm_error *err)
 {
@@ -85,7 +94,7 @@ int guest_files_load(struct vm *vm, const struct machine_options *m, const char 
 	int rc = read_files(&g, m, guest, err);
 
 	if (!rc)
-		rc = guest_load(vm_vcpu(vm), &g.image, &info, err);
+		rc = load_named(vm, &g.image, guest, &info, err);
 	if (!rc && *info.note)
 		tool_error(0, "note: %s", info.note);
 	for (uint32_t i = 0; i < g.count; i++)

@@ -59,8 +59,8 @@ static void session_poll(void *self, const struct vm_now *now, struct vm_turn *t
 	if (turn->deadline > now->icount + LISTEN_EVERY)
 		turn->deadline = now->icount + LISTEN_EVERY;
 	if (console_interrupted(s->console) && turn->stop == STOP_NONE) {
-		turn->stop = STOP_OBSERVER;
-		turn->stop_message = "interrupted by the user";
+		turn->stop = STOP_INTERRUPTED;
+		turn->stop_message = "the user ended the run";
 	}
 }
 
@@ -127,7 +127,7 @@ int session_open(struct session *s, const struct machine_options *m, const struc
 	rc = console_open(&s->console, serial, true, &err);
 	if (!rc)
 		rc = open_machine(s, m, config, &err);
-	return rc ? tool_fail(rc, &err) : OPTIONS_GO;
+	return rc ? tool_error(TOOL_HOST, "%s", err.text) : OPTIONS_GO;
 }
 
 void session_close(struct session *s)

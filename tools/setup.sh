@@ -1,16 +1,16 @@
 #!/bin/bash
 # setup.sh - install what the build and the tests need, and only what is missing. Quick when nothing is.
 #
-# Called by make before anything looks for a compiler. `setup.sh guests` also lets apt see i386 packages, which the Debian guest is made of.
+# Called by make before anything looks for a compiler.
 set -eu
 
-# build, report, tests, lint, guests
+# in lines: build, report, tests, lint, guests
 packages="gcc make libc6-dev libzydis-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler libzstd-dev libxxhash-dev libcjson-dev
 	libpopt-dev libelf-dev
 	gnuplot-nox
 	gcc-multilib libcmocka-dev jq lmdb-utils clang libclang-rt-dev protobuf-compiler
 	clang-format clang-tidy cppcheck
-	cpio xz-utils"
+	perl-base gzip xz-utils"
 
 fail() { echo "ringside: setup: $*" >&2; exit 5; }
 
@@ -20,22 +20,17 @@ want=
 for p in $packages; do
 	[[ $installed == *" $p "* ]] || want+=" $p"
 done
-i386=
-if [ "${1-}" = guests ] && ! dpkg --print-foreign-architectures | grep -qx i386; then
-	i386=yes
-fi
-[ -n "$want$i386" ] || exit 0
+[ -n "$want" ] || exit 0
 
 root=
 if [ "$(id -u)" != 0 ]; then
-	command -v sudo >/dev/null || fail "not root, and no sudo; ask who administers this machine for:$want${i386:+ and dpkg --add-architecture i386}"
+	command -v sudo >/dev/null || fail "not root, and no sudo; ask who administers this machine for:$want"
 	root=sudo
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 quiet() { "$@" >"$log" 2>&1 || { tail -n 15 "$log" >&2; fail "failed: $*"; }; }
 
-[ -z "$i386" ] || quiet $root dpkg --add-architecture i386
-[ -z "$want" ] || echo "ringside: setup: installing$want"
+echo "ringside: setup: installing$want"
 quiet $root apt-get update
-[ -z "$want" ] || quiet $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $want
+quiet $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $want

@@ -20,7 +20,7 @@ static void print_text(const struct session_summary *s)
 
 	if (r->stop.reason == STOP_DEBUG_EXIT)
 		snprintf(code, sizeof(code), " %" PRIu64, r->stop.code);
-	fprintf(stderr, "ringside: %s%s%s%s after %" PRIu64 " instructions, %" PRIu64 " faults, %.3f s, %.1f MIPS\n",
+	fprintf(stderr, "ringside: %s%s%s%s; %" PRIu64 " instructions, %" PRIu64 " faults, %.3f s, %.1f MIPS\n",
 	        vm_stop_name(r->stop.reason), code, *r->stop.message ? ": " : "", r->stop.message, r->counters.icount,
 	        r->counters.faults, (double)r->wall_ns / 1e9, mips(r));
 	if (s->meta)

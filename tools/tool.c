@@ -79,7 +79,7 @@ int tool_stop_status(const struct vm_stop *stop)
 		return TOOL_OK;
 	case STOP_DEBUG_EXIT:
 		return (int)(stop->code & 255);
-	case STOP_OBSERVER:
+	case STOP_INTERRUPTED:
 		return TOOL_INTERRUPTED;
 	default:
 		return TOOL_GUEST_FAILED;
@@ -129,15 +129,31 @@ uint64_t host_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
+/* Both clocks at one moment: of a few tries, the one with the least time between the two readings of the cycle counter. */
+static uint64_t read_both(uint64_t *ns)
+{
+	uint64_t cycles = 0, least = UINT64_MAX;
+
+	for (int i = 0; i < 10; i++) {
+		uint64_t before = __rdtsc(), now = host_now_ns(), took = __rdtsc() - before;
+
+		if (took >= least)
+			continue;
+		least = took;
+		cycles = before + took / 2;
+		*ns = now;
+	}
+	return cycles;
+}
+
 uint64_t host_tsc_hz(void)
 {
 	const struct timespec pause = { 0, 20000000 };
-	uint64_t ns = host_now_ns(), cycles = __rdtsc();
+	uint64_t ns0 = 0, ns1 = 0, cycles = read_both(&ns0);
 
 	nanosleep(&pause, NULL);
-	cycles = __rdtsc() - cycles;
-	ns = host_now_ns() - ns;
-	return ns ? (uint64_t)((double)cycles * 1e9 / (double)ns) : 0;
+	cycles = read_both(&ns1) - cycles;
+	return ns1 > ns0 ? (uint64_t)((double)cycles * 1e9 / (double)(ns1 - ns0)) : 0;
 }
 
 void host_cpu_name(char *out, size_t size)

@@ -29,6 +29,7 @@ static const char *const stop_names[STOP_REASON_MAX] = {
 	[STOP_GUEST_ERROR] = "guest error",
 	[STOP_OBSERVER] = "stopped by observer",
 	[STOP_TRACE_END] = "end of trace",
+	[STOP_INTERRUPTED] = "interrupted",
 };
 
 const char *vm_stop_name(enum vm_stop_reason reason)

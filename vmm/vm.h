@@ -59,8 +59,9 @@ enum vm_stop_reason {
 	STOP_LIMIT,        /* config.limit reached */
 	STOP_IDLE,         /* HLT and nothing that could ever wake it */
 	STOP_GUEST_ERROR,  /* the guest did what this VMM refuses; message says what */
-	STOP_OBSERVER,     /* the observer asked to stop (divergence, interrupted by the user) */
+	STOP_OBSERVER,     /* the observer asked to stop (divergence) */
 	STOP_TRACE_END,    /* replay: the trace has no more events (recorder was killed) */
+	STOP_INTERRUPTED,  /* a person ended the run, between two instructions */
 	STOP_REASON_MAX
 };
 const char *vm_stop_name(enum vm_stop_reason reason);

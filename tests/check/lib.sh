@@ -28,6 +28,15 @@ same() {
 	fi
 }
 
+# ok WHAT COMMAND...: the command succeeds.
+ok() {
+	local what=$1
+	shift
+	if "$@"; then pass; else fail "$what" "$*"; fi
+}
+
+equal() { [ "$1" = "$2" ] || { echo "    '$1' is not '$2'"; return 1; }; }
+
 done_checks() {
 	echo "$passed passed, $failed failed"
 	[ "$failed" -eq 0 ]

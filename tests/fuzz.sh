@@ -1,0 +1,35 @@
+#!/bin/bash
+# fuzz.sh - run every fuzz target for SECONDS_EACH seconds, from its corpus if it has one. A crash keeps its input in build-fuzz/crashes.
+# Called by `make fuzz` (long) and by tests/check/90-fuzz.sh (briefly).
+set -u
+cd "$(dirname "$0")/.."
+FUZZ=${FUZZ:-build-fuzz/fuzz}
+seconds=${SECONDS_EACH:-60}
+crashes=build-fuzz/crashes/
+mkdir -p "$crashes"
+passed=0 failed=0
+
+# The project's own seeds are read, what is found goes to the build folder.
+one() {
+	local target=$1 name=${1##*/} found=build-fuzz/corpus/${1##*/} seeds=tests/fuzz/corpus/${1##*/}
+	mkdir -p "$found"
+	[ -d "$seeds" ] || seeds=
+	"$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$crashes$name-" \
+		"$found" $seeds >"build-fuzz/$name.log" 2>&1
+}
+
+for target in "$FUZZ"/*; do
+	[ -x "$target" ] && [ -f "$target" ] || continue
+	[ -e "tests/fuzz/${target##*/}.c" ] || continue
+	if one "$target"; then
+		passed=$((passed + 1))
+		echo "ok      ${target##*/}: $(sed -n 's/^stat::number_of_executed_units: *//p' "build-fuzz/${target##*/}.log") inputs"
+	else
+		failed=$((failed + 1))
+		echo "FAILED  ${target##*/}"
+		tail -n 30 "build-fuzz/${target##*/}.log" | sed 's/^/    | /'
+		echo "    to repeat: $target $crashes${target##*/}-..."
+	fi
+done
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
