@@ -40,9 +40,25 @@
 
 /* Selectors. All flat unless said otherwise. */
 enum {
-	CODE0 = 0x08, DATA0 = 0x10, CODE3 = 0x18, DATA3 = 0x20, TSSA = 0x28, TSSB = 0x30, TSSC = 0x38, LDTSEL = 0x40,
-	CONF0 = 0x48, CODE1 = 0x50, DATA1 = 0x58, CODE16 = 0x60 /* base 0x20000, 64 KiB */, DATA16 = 0x68, CODE_NP = 0x70,
-	DATA_NP = 0x78, READONLY3 = 0x80, EXECONLY0 = 0x88, CONF3 = 0x90, SMALL0 = 0x98 /* code, limit 0xfff */,
+	CODE0 = 0x08,
+	DATA0 = 0x10,
+	CODE3 = 0x18,
+	DATA3 = 0x20,
+	TSSA = 0x28,
+	TSSB = 0x30,
+	TSSC = 0x38,
+	LDTSEL = 0x40,
+	CONF0 = 0x48,
+	CODE1 = 0x50,
+	DATA1 = 0x58,
+	CODE16 = 0x60 /* base 0x20000, 64 KiB */,
+	DATA16 = 0x68,
+	CODE_NP = 0x70,
+	DATA_NP = 0x78,
+	READONLY3 = 0x80,
+	EXECONLY0 = 0x88,
+	CONF3 = 0x90,
+	SMALL0 = 0x98 /* code, limit 0xfff */,
 	GATE = 0xa0, /* each test's own */
 	DATA_TINY1 = 0xa8 /* ring 1 stack, limit 0xf */,
 	DATA_DOWN0 = 0xb0 /* expand-down above 0x7fff */,
@@ -77,7 +93,8 @@ static inline void put_descriptor(struct machine *t, uint32_t at, uint32_t base,
 	put(t, at + 4, 4, (base >> 16 & 0xff) | (uint32_t)attr << 8 | (limit & 0xf0000) | (base & 0xff000000u));
 }
 
-static inline void put_gate(struct machine *t, uint32_t at, unsigned type, unsigned dpl, uint16_t sel, uint32_t off, unsigned params)
+static inline void put_gate(struct machine *t, uint32_t at, unsigned type, unsigned dpl, uint16_t sel, uint32_t off,
+                            unsigned params)
 {
 	put(t, at, 4, (off & 0xffff) | (uint32_t)sel << 16);
 	put(t, at + 4, 4, (off & 0xffff0000u) | 0x8000 | dpl << 13 | type << 8 | params);
@@ -90,14 +107,22 @@ static inline uint8_t access_byte(struct machine *t, uint16_t sel)
 
 static inline void put_tables(struct machine *t)
 {
-	static const struct { uint16_t sel; uint32_t base, limit; uint16_t attr; } rows[] = {
-		{ CODE0, 0, 0xfffff, 0xc09a }, { DATA0, 0, 0xfffff, 0xc092 }, { CODE3, 0, 0xfffff, 0xc0fa },
-		{ DATA3, 0, 0xfffff, 0xc0f2 }, { TSSA, TSS_A, 0xff, 0x008b }, { TSSB, TSS_B, 0xff, 0x0089 },
-		{ TSSC, TSS_C, 0x2b, 0x0081 }, { LDTSEL, LDT, 0x1f, 0x0082 }, { CONF0, 0, 0xfffff, 0xc09e },
-		{ CODE1, 0, 0xfffff, 0xc0ba }, { DATA1, 0, 0xfffff, 0xc0b2 }, { CODE16, 0x20000, 0xffff, 0x009a },
-		{ DATA16, 0, 0xffff, 0x0092 }, { CODE_NP, 0, 0xfffff, 0xc01a }, { DATA_NP, 0, 0xfffff, 0xc012 },
-		{ READONLY3, 0, 0xfffff, 0xc0f0 }, { EXECONLY0, 0, 0xfffff, 0xc098 }, { CONF3, 0, 0xfffff, 0xc0fe },
-		{ SMALL0, 0, 0xfff, 0x409a }, { DATA_TINY1, STACK1, 0xf, 0x40b2 }, { DATA_DOWN0, 0, 0x7fff, 0x4096 },
+	static const struct {
+		uint16_t sel;
+		uint32_t base, limit;
+		uint16_t attr;
+	} rows[] = {
+		{ CODE0, 0, 0xfffff, 0xc09a },     { DATA0, 0, 0xfffff, 0xc092 },
+		{ CODE3, 0, 0xfffff, 0xc0fa },     { DATA3, 0, 0xfffff, 0xc0f2 },
+		{ TSSA, TSS_A, 0xff, 0x008b },     { TSSB, TSS_B, 0xff, 0x0089 },
+		{ TSSC, TSS_C, 0x2b, 0x0081 },     { LDTSEL, LDT, 0x1f, 0x0082 },
+		{ CONF0, 0, 0xfffff, 0xc09e },     { CODE1, 0, 0xfffff, 0xc0ba },
+		{ DATA1, 0, 0xfffff, 0xc0b2 },     { CODE16, 0x20000, 0xffff, 0x009a },
+		{ DATA16, 0, 0xffff, 0x0092 },     { CODE_NP, 0, 0xfffff, 0xc01a },
+		{ DATA_NP, 0, 0xfffff, 0xc012 },   { READONLY3, 0, 0xfffff, 0xc0f0 },
+		{ EXECONLY0, 0, 0xfffff, 0xc098 }, { CONF3, 0, 0xfffff, 0xc0fe },
+		{ SMALL0, 0, 0xfff, 0x409a },      { DATA_TINY1, STACK1, 0xf, 0x40b2 },
+		{ DATA_DOWN0, 0, 0x7fff, 0x4096 },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -219,11 +244,11 @@ static inline void remember(struct machine *t)
 static inline void assert_unchanged(struct machine *t, const char *file, int line)
 {
 	const struct vcpu *a = t->before, *b = &t->c;
-	bool same = !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) && a->rip == b->rip && !memcmp(a->seg, b->seg, sizeof(a->seg)) &&
-	            vcpu_get_eflags(a) == vcpu_get_eflags(b) && a->cpl == b->cpl && a->cr0 == b->cr0 && a->cr3 == b->cr3 &&
-	            a->cr4 == b->cr4 && !memcmp(&a->gdtr, &b->gdtr, 2 * sizeof(a->gdtr)) &&
-	            !memcmp(&a->ldtr, &b->ldtr, sizeof(a->ldtr)) && !memcmp(&a->tr, &b->tr, sizeof(a->tr)) &&
-	            a->inhibit_icount == b->inhibit_icount;
+	bool same = !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) && a->rip == b->rip &&
+	            !memcmp(a->seg, b->seg, sizeof(a->seg)) && vcpu_get_eflags(a) == vcpu_get_eflags(b) &&
+	            a->cpl == b->cpl && a->cr0 == b->cr0 && a->cr3 == b->cr3 && a->cr4 == b->cr4 &&
+	            !memcmp(&a->gdtr, &b->gdtr, 2 * sizeof(a->gdtr)) && !memcmp(&a->ldtr, &b->ldtr, sizeof(a->ldtr)) &&
+	            !memcmp(&a->tr, &b->tr, sizeof(a->tr)) && a->inhibit_icount == b->inhibit_icount;
 
 	if (!same || memcmp(t->memory_before + TABLES_END, t->ram.host + TABLES_END, PAGE_DIR - TABLES_END) ||
 	    memcmp(t->memory_before + 0x20000, t->ram.host + 0x20000, MEMORY - 0x20000))
@@ -236,33 +261,34 @@ static inline void assert_raised(struct machine *t, unsigned vector, int64_t err
 	int64_t got = x->has_error ? (int64_t)x->error : -1;
 
 	if (x->vector != vector || got != error)
-		fail_msg("%s:%d: raised %u(%lld), expected %u(%lld)", file, line, x->vector, (long long)got, vector, (long long)error);
+		fail_msg("%s:%d: raised %u(%lld), expected %u(%lld)", file, line, x->vector, (long long)got, vector,
+		         (long long)error);
 }
 
 /* `statement` raises exception `vec` with error code `err` (-1: none) and changes nothing. */
 #define NO_ERROR (-1)
-#define FAULTS_ANYHOW(t, vec, err, statement)                                                                  \
-	do {                                                                                                   \
-		remember(t);                                                                                   \
-		(t)->c.unwind = &(t)->unwind;                                                                  \
-		if (!_setjmp((t)->unwind)) {                                                                   \
-			statement;                                                                             \
-			fail_msg("%s:%d: did not raise %u", __FILE__, __LINE__, (unsigned)(vec));              \
-		}                                                                                              \
-		assert_raised(t, vec, err, __FILE__, __LINE__);                                                \
+#define FAULTS_ANYHOW(t, vec, err, statement)                                                                          \
+	do {                                                                                                           \
+		remember(t);                                                                                           \
+		(t)->c.unwind = &(t)->unwind;                                                                          \
+		if (!_setjmp((t)->unwind)) {                                                                           \
+			statement;                                                                                     \
+			fail_msg("%s:%d: did not raise %u", __FILE__, __LINE__, (unsigned)(vec));                      \
+		}                                                                                                      \
+		assert_raised(t, vec, err, __FILE__, __LINE__);                                                        \
 	} while (0)
-#define FAULTS(t, vec, err, statement)                                                                         \
-	do {                                                                                                   \
-		FAULTS_ANYHOW(t, vec, err, statement);                                                         \
-		assert_unchanged(t, __FILE__, __LINE__);                                                       \
+#define FAULTS(t, vec, err, statement)                                                                                 \
+	do {                                                                                                           \
+		FAULTS_ANYHOW(t, vec, err, statement);                                                                 \
+		assert_unchanged(t, __FILE__, __LINE__);                                                               \
 	} while (0)
 /* `statement` raises nothing. */
-#define WORKS(t, statement)                                                                                    \
-	do {                                                                                                   \
-		(t)->c.unwind = &(t)->unwind;                                                                  \
-		if (_setjmp((t)->unwind))                                                                      \
-			fail_msg("%s:%d: raised %u(%#x)", __FILE__, __LINE__, (t)->c.exit.vector, (t)->c.exit.error); \
-		statement;                                                                                     \
+#define WORKS(t, statement)                                                                                            \
+	do {                                                                                                           \
+		(t)->c.unwind = &(t)->unwind;                                                                          \
+		if (_setjmp((t)->unwind))                                                                              \
+			fail_msg("%s:%d: raised %u(%#x)", __FILE__, __LINE__, (t)->c.exit.vector, (t)->c.exit.error);  \
+		statement;                                                                                             \
 	} while (0)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -192,7 +192,7 @@ static void gate_same_ring(void **state)
 	put_gate(t, GDT + GATE, 12, 0, SMALL0, 0x1000, 0);
 	FAULTS(t, VEC_GP, 0, far_jmp(c, GATE, 0, 4, 0));
 	put_gate(t, GDT + GATE, 14, 0, CODE0, 0, 0);
-	FAULTS(t, VEC_GP, GATE, far_call(c, GATE, 0, 4, 0)); /* an interrupt gate is none */
+	FAULTS(t, VEC_GP, GATE, far_call(c, GATE, 0, 4, 0));     /* an interrupt gate is none */
 	FAULTS(t, VEC_GP, GATE, far_call(c, GATE | 1, 0, 4, 0)); /* RPL above DPL */
 	put_gate(t, GDT + GATE, 12, 0, CODE0, 0, 0);
 	put(t, GDT + GATE + 5, 1, 12);
@@ -299,8 +299,7 @@ static void push_frame(struct machine *t, unsigned n, const uint32_t *values)
 		put(t, esp(t) + 4 * i, 4, values[i]);
 }
 
-#define FRAME(t, ...)                                                                                          \
-	push_frame(t, sizeof((uint32_t[]){ __VA_ARGS__ }) / 4, (const uint32_t[]){ __VA_ARGS__ })
+#define FRAME(t, ...) push_frame(t, sizeof((uint32_t[]){ __VA_ARGS__ }) / 4, (const uint32_t[]){ __VA_ARGS__ })
 
 static void ret_checks(void **state)
 {
@@ -499,11 +498,27 @@ static void native_in_ring_3(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(load_data_segments), TEST(load_stack_segments), TEST(load_local_descriptors), TEST(load_real_and_vm86),
-		TEST(load_in_real_view), TEST(jmp_direct), TEST(call_direct), TEST(call_on_absent_stack_page),
-		TEST(gate_same_ring), TEST(gate_inner_with_parameters), TEST(gate_inner_16_bit), TEST(gate_inner_bad_stack),
-		TEST(gate_inner_absent_stack_page), TEST(ret_checks), TEST(ret_limits), TEST(iret_rings), TEST(iret_16_bit),
-		TEST(iret_to_small_stack), TEST(iret_vm86_and_back), TEST(real_mode_transfers), TEST(native_transfers),
+		TEST(load_data_segments),
+		TEST(load_stack_segments),
+		TEST(load_local_descriptors),
+		TEST(load_real_and_vm86),
+		TEST(load_in_real_view),
+		TEST(jmp_direct),
+		TEST(call_direct),
+		TEST(call_on_absent_stack_page),
+		TEST(gate_same_ring),
+		TEST(gate_inner_with_parameters),
+		TEST(gate_inner_16_bit),
+		TEST(gate_inner_bad_stack),
+		TEST(gate_inner_absent_stack_page),
+		TEST(ret_checks),
+		TEST(ret_limits),
+		TEST(iret_rings),
+		TEST(iret_16_bit),
+		TEST(iret_to_small_stack),
+		TEST(iret_vm86_and_back),
+		TEST(real_mode_transfers),
+		TEST(native_transfers),
 		TEST(native_in_ring_3),
 	};
 

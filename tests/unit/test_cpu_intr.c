@@ -266,9 +266,18 @@ static void real_mode(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(same_ring), TEST(trap_gate_and_error_code), TEST(gates_of_16_bits), TEST(inner_ring), TEST(conforming_handler),
-		TEST(from_vm86), TEST(refusals), TEST(gate_privilege), TEST(bad_stacks), TEST(stack_expand_down),
-		TEST(page_faults_leave_nothing), TEST(real_mode),
+		TEST(same_ring),
+		TEST(trap_gate_and_error_code),
+		TEST(gates_of_16_bits),
+		TEST(inner_ring),
+		TEST(conforming_handler),
+		TEST(from_vm86),
+		TEST(refusals),
+		TEST(gate_privilege),
+		TEST(bad_stacks),
+		TEST(stack_expand_down),
+		TEST(page_faults_leave_nothing),
+		TEST(real_mode),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -208,10 +208,18 @@ static void check_bad_field(struct machine *t, const struct bad_field *b)
 static void refused_after(void **state)
 {
 	static const struct bad_field rows[] = {
-		{ 0x60, TSSC, VEC_TS, TSSC },       { 0x60, 0x0c, VEC_TS, 0x0c },       { 0x4c, 0, VEC_TS, 0 },
-		{ 0x4c, DATA0, VEC_TS, DATA0 },     { 0x4c, CODE3, VEC_TS, CODE3 },     { 0x4c, CODE_NP, VEC_NP, CODE_NP },
-		{ 0x50, 0, VEC_TS, 0 },             { 0x50, DATA3 | 3, VEC_TS, DATA3 }, { 0x50, DATA_NP, VEC_SS, DATA_NP },
-		{ 0x54, OUTSIDE, VEC_TS, OUTSIDE }, { 0x54, DATA_NP, VEC_NP, DATA_NP }, { 0x48, EXECONLY0, VEC_TS, EXECONLY0 },
+		{ 0x60, TSSC, VEC_TS, TSSC },
+		{ 0x60, 0x0c, VEC_TS, 0x0c },
+		{ 0x4c, 0, VEC_TS, 0 },
+		{ 0x4c, DATA0, VEC_TS, DATA0 },
+		{ 0x4c, CODE3, VEC_TS, CODE3 },
+		{ 0x4c, CODE_NP, VEC_NP, CODE_NP },
+		{ 0x50, 0, VEC_TS, 0 },
+		{ 0x50, DATA3 | 3, VEC_TS, DATA3 },
+		{ 0x50, DATA_NP, VEC_SS, DATA_NP },
+		{ 0x54, OUTSIDE, VEC_TS, OUTSIDE },
+		{ 0x54, DATA_NP, VEC_NP, DATA_NP },
+		{ 0x48, EXECONLY0, VEC_TS, EXECONLY0 },
 		{ 0x5c, DATA0 | 1, VEC_TS, DATA0 },
 	};
 
@@ -234,7 +242,9 @@ static void by_interrupt(void **state)
 {
 	struct machine *t = *state;
 	struct vcpu *c = &t->c;
-	struct intr in = { .vector = VEC_GP, .type = INTR_EXCEPTION, .has_error = true, .error = 0x1234, .next_eip = 0x5000 };
+	struct intr in = {
+		.vector = VEC_GP, .type = INTR_EXCEPTION, .has_error = true, .error = 0x1234, .next_eip = 0x5000
+	};
 
 	put_gate(t, IDT + VEC_GP * 8, TASK_GATE, 0, TSSB, 0, 0);
 	WORKS(t, intr_deliver(c, &in));
@@ -273,7 +283,7 @@ static void io_bitmap(void **state)
 	struct machine *t = *state;
 	struct vcpu *c = &t->c;
 
-	c->tr.limit = 0x68 + 0x10; /* ports 0..0x7f, one byte beyond */
+	c->tr.limit = 0x68 + 0x10;           /* ports 0..0x7f, one byte beyond */
 	put(t, TSS_A + 0x68 + 0xc, 1, 0xfe); /* 0x60 open */
 	put(t, TSS_A + 0x68 + 0xd, 1, 0xf0); /* 0x68..0x6b open */
 	put(t, TSS_A + 0x68 + 0xf, 1, 0);
@@ -299,9 +309,10 @@ static void io_bitmap(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TASK_TEST(jmp_to_task), TASK_TEST(call_and_return), TASK_TEST(task_of_16_bits), TASK_TEST(to_ring_3), TASK_TEST(to_vm86),
-		TASK_TEST(refused_before), TASK_TEST(refused_by_paging), TASK_TEST(refused_after), TASK_TEST(eip_outside),
-		TASK_TEST(by_interrupt), TASK_TEST(trap_bit), TASK_TEST(io_bitmap),
+		TASK_TEST(jmp_to_task),       TASK_TEST(call_and_return), TASK_TEST(task_of_16_bits),
+		TASK_TEST(to_ring_3),         TASK_TEST(to_vm86),         TASK_TEST(refused_before),
+		TASK_TEST(refused_by_paging), TASK_TEST(refused_after),   TASK_TEST(eip_outside),
+		TASK_TEST(by_interrupt),      TASK_TEST(trap_bit),        TASK_TEST(io_bitmap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,8 +55,12 @@ static void run(struct machine *t, const uint8_t *bytes, unsigned len)
 	memcpy(padded, bytes, len);
 	assert_int_equal(insn_decode(&bench.in, padded, 15, mode_of(&t->c), 0), len);
 	bench.ev = (struct event){ .icount = 1000, .kind = EV_FAULT, .size = bench.in.opsize };
-	bench.x = (struct emul_ctx){ .c = &t->c, .in = &bench.in, .input = &input, .ev = &bench.ev, .blob = bench.blob,
-	                             .max_iterations = bench.budget };
+	bench.x = (struct emul_ctx){ .c = &t->c,
+		                     .in = &bench.in,
+		                     .input = &input,
+		                     .ev = &bench.ev,
+		                     .blob = bench.blob,
+		                     .max_iterations = bench.budget };
 	assert_true(emul_has(bench.in.op));
 	emul_run(&bench.x);
 }
@@ -654,12 +658,28 @@ static void every_class_has_a_handler(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EMUL_TEST(flags_at_cpl0), EMUL_TEST(flags_at_cpl3), EMUL_TEST(flags_in_vm86), EMUL_TEST(popf_stack_fault),
-		EMUL_TEST(ports), EMUL_TEST(ins_and_outs), EMUL_TEST(ins_faults_midway), EMUL_TEST(ins_blob_and_wrap),
-		EMUL_TEST(control_registers), EMUL_TEST(protection_on_and_off), EMUL_TEST(debug_registers), EMUL_TEST(tables),
-		EMUL_TEST(segments), EMUL_TEST(pop_ss_changes_width), EMUL_TEST(far_transfers), EMUL_TEST(queries),
-		EMUL_TEST(cpuid_is_the_model), EMUL_TEST(model_specific_registers), EMUL_TEST(time_stamps),
-		EMUL_TEST(halting_and_caches), EMUL_TEST(fast_calls), EMUL_TEST(every_class_has_a_handler),
+		EMUL_TEST(flags_at_cpl0),
+		EMUL_TEST(flags_at_cpl3),
+		EMUL_TEST(flags_in_vm86),
+		EMUL_TEST(popf_stack_fault),
+		EMUL_TEST(ports),
+		EMUL_TEST(ins_and_outs),
+		EMUL_TEST(ins_faults_midway),
+		EMUL_TEST(ins_blob_and_wrap),
+		EMUL_TEST(control_registers),
+		EMUL_TEST(protection_on_and_off),
+		EMUL_TEST(debug_registers),
+		EMUL_TEST(tables),
+		EMUL_TEST(segments),
+		EMUL_TEST(pop_ss_changes_width),
+		EMUL_TEST(far_transfers),
+		EMUL_TEST(queries),
+		EMUL_TEST(cpuid_is_the_model),
+		EMUL_TEST(model_specific_registers),
+		EMUL_TEST(time_stamps),
+		EMUL_TEST(halting_and_caches),
+		EMUL_TEST(fast_calls),
+		EMUL_TEST(every_class_has_a_handler),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

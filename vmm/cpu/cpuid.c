@@ -26,9 +26,9 @@
 #define FEATURE_FXSR (1u << 24)
 #define FEATURE_SSE (1u << 25)
 #define FEATURE_SSE2 (1u << 26)
-#define FEATURES                                                                                               \
-	(FEATURE_FPU | FEATURE_DE | FEATURE_PSE | FEATURE_TSC | FEATURE_MSR | FEATURE_CX8 | FEATURE_SEP | FEATURE_PGE | \
-	 FEATURE_CMOV | FEATURE_CLFSH | FEATURE_MMX | FEATURE_FXSR | FEATURE_SSE | FEATURE_SSE2)
+#define FEATURES                                                                                                       \
+	(FEATURE_FPU | FEATURE_DE | FEATURE_PSE | FEATURE_TSC | FEATURE_MSR | FEATURE_CX8 | FEATURE_SEP |              \
+	 FEATURE_PGE | FEATURE_CMOV | FEATURE_CLFSH | FEATURE_MMX | FEATURE_FXSR | FEATURE_SSE | FEATURE_SSE2)
 
 #define BASIC_MAX 2u
 #define EXTENDED 0x80000000u

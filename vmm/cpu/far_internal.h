@@ -10,14 +10,26 @@
 
 #define SEL_RPL 3u
 #define SEL_LDT 4u
-#define ERR_EXT 1u /* error code: the fault arose while something not of the program's doing was delivered (SDM vol. 3A 6.13) */
+#define ERR_EXT                                                                                                        \
+	1u /* error code: the fault arose while something not of the program's doing was delivered (SDM vol. 3A 6.13) */
 #define ERR_IDT 2u
 
 /* System descriptor types, SDM vol. 3A table 3-2. Bit 3 tells the 32-bit ones. */
 enum {
-	SYS_TSS16 = 1, SYS_LDT = 2, SYS_TSS16_BUSY = 3, SYS_CALL16 = 4, SYS_TASK_GATE = 5, SYS_INTR16 = 6, SYS_TRAP16 = 7,
-	SYS_TSS32 = 9, SYS_TSS32_BUSY = 11, SYS_CALL32 = 12, SYS_INTR32 = 14, SYS_TRAP32 = 15,
-	SYS_BUSY = 2, SYS_32 = 8,
+	SYS_TSS16 = 1,
+	SYS_LDT = 2,
+	SYS_TSS16_BUSY = 3,
+	SYS_CALL16 = 4,
+	SYS_TASK_GATE = 5,
+	SYS_INTR16 = 6,
+	SYS_TRAP16 = 7,
+	SYS_TSS32 = 9,
+	SYS_TSS32_BUSY = 11,
+	SYS_CALL32 = 12,
+	SYS_INTR32 = 14,
+	SYS_TRAP32 = 15,
+	SYS_BUSY = 2,
+	SYS_32 = 8,
 };
 
 /* Segments are sel << 4; either view (in the real view, real mode runs with VM set). */

@@ -34,8 +34,8 @@ static uint16_t read_same_ring(struct vcpu *c, uint16_t sel, bool ret, struct de
 	conforming = attr_conforming(d->attr);
 	dpl = attr_dpl(shown);
 	guest_dpl = attr_dpl(d->attr);
-	allowed = conforming ? dpl <= c->cpl && guest_dpl <= c->virt.cpl :
-	                       dpl == c->cpl && guest_dpl == c->virt.cpl && rpl <= c->cpl;
+	allowed = conforming ? dpl <= c->cpl && guest_dpl <= c->virt.cpl
+	                     : dpl == c->cpl && guest_dpl == c->virt.cpl && rpl <= c->cpl;
 	if (!attr_is_code(d->attr) || !allowed || (ret && rpl != c->cpl))
 		vcpu_raise_error(c, VEC_GP, sel_error(sel));
 	if (!(d->attr & SEG_P))

@@ -94,7 +94,8 @@ static void through_call_gate(struct vcpu *c, const struct descriptor *gate, boo
 
 void gate_transfer(struct vcpu *c, uint16_t sel, const struct descriptor *d, bool call, uint32_t next_eip)
 {
-	static const uint16_t known = 1u << SYS_CALL16 | 1u << SYS_CALL32 | 1u << SYS_TASK_GATE | 1u << SYS_TSS16 | 1u << SYS_TSS32;
+	static const uint16_t known =
+	        1u << SYS_CALL16 | 1u << SYS_CALL32 | 1u << SYS_TASK_GATE | 1u << SYS_TSS16 | 1u << SYS_TSS32;
 	unsigned type = d->attr & SEG_TYPE, dpl = attr_dpl(d->attr);
 	enum task_source source = call ? TASK_CALL : TASK_JMP;
 

@@ -30,8 +30,9 @@ static uint32_t ext_bit(const struct intr *in)
  * are not such faults. */
 static uint32_t pushed_flags(const struct vcpu *c, const struct intr *in)
 {
-	static const uint32_t faults = 1u << VEC_DE | 1u << VEC_BR | 1u << VEC_UD | 1u << VEC_NM | 1u << VEC_TS | 1u << VEC_NP |
-	                               1u << VEC_SS | 1u << VEC_GP | 1u << VEC_PF | 1u << VEC_MF | 1u << VEC_AC | 1u << VEC_XM;
+	static const uint32_t faults = 1u << VEC_DE | 1u << VEC_BR | 1u << VEC_UD | 1u << VEC_NM | 1u << VEC_TS |
+	                               1u << VEC_NP | 1u << VEC_SS | 1u << VEC_GP | 1u << VEC_PF | 1u << VEC_MF |
+	                               1u << VEC_AC | 1u << VEC_XM;
 	bool fault = in->type == INTR_EXCEPTION && in->vector < 32 && (faults >> in->vector & 1);
 
 	return vcpu_get_eflags(c) | (fault ? FL_RF : 0);

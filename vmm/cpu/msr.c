@@ -13,17 +13,17 @@ enum msr_kind { MSR_VCPU, MSR_FIXED, MSR_READ_ONLY };
 struct msr {
 	uint32_t number;
 	enum msr_kind kind;
-	size_t member;   /* MSR_VCPU: where in struct vcpu */
-	uint64_t mask;   /* MSR_VCPU: bits that exist; others are dropped */
-	uint64_t value;  /* MSR_FIXED (writes accepted, without effect) and MSR_READ_ONLY */
+	size_t member;  /* MSR_VCPU: where in struct vcpu */
+	uint64_t mask;  /* MSR_VCPU: bits that exist; others are dropped */
+	uint64_t value; /* MSR_FIXED (writes accepted, without effect) and MSR_READ_ONLY */
 };
 
 #define MISC_ENABLE_BTS_UNAVAILABLE (1u << 11)
 #define MISC_ENABLE_PEBS_UNAVAILABLE (1u << 12)
 
 static const struct msr msrs[] = {
-	{ 0x17, MSR_READ_ONLY, 0, 0, 0 },  /* IA32_PLATFORM_ID: microcode loaders look */
-	{ 0x8b, MSR_FIXED, 0, 0, 0 },      /* IA32_BIOS_SIGN_ID: no microcode update; written with 0 before CPUID by who looks */
+	{ 0x17, MSR_READ_ONLY, 0, 0, 0 }, /* IA32_PLATFORM_ID: microcode loaders look */
+	{ 0x8b, MSR_FIXED, 0, 0, 0 }, /* IA32_BIOS_SIGN_ID: no microcode update; written with 0 before CPUID by who looks */
 	{ 0x174, MSR_VCPU, offsetof(struct vcpu, msr_sysenter_cs), 0xffffffffu, 0 },
 	{ 0x175, MSR_VCPU, offsetof(struct vcpu, msr_sysenter_esp), 0xffffffffu, 0 },
 	{ 0x176, MSR_VCPU, offsetof(struct vcpu, msr_sysenter_eip), 0xffffffffu, 0 },

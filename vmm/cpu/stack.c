@@ -90,7 +90,8 @@ void stack_push(struct vcpu *c, struct stack *st, const struct frame *f, uint32_
 	uint32_t mask = stack_size_mask(&st->ss);
 	uint32_t low = (st->esp - len) & mask;
 	bool whole = (st->esp & mask) >= len && !c->mmu.all_slow;
-	unsigned piece = whole ? len : f->size; /* one by one where the frame wraps, or each push has its alignment checked */
+	unsigned piece =
+	        whole ? len : f->size; /* one by one where the frame wraps, or each push has its alignment checked */
 
 	for (unsigned i = 0; i < len; i += piece)
 		check_piece(c, st, (low + i) & mask, piece, ss_error);

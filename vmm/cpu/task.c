@@ -22,10 +22,10 @@
 
 /* Where a TSS keeps what (SDM vol. 3A figures 7-2 and 7-10). Registers and segments follow each other in encoding order. */
 struct tss_layout {
-	uint8_t width;              /* of a register field */
-	uint8_t seg_width;          /* distance of segment fields */
+	uint8_t width;     /* of a register field */
+	uint8_t seg_width; /* distance of segment fields */
 	uint8_t stack, eip, eflags, gpr, seg, segs, ldt;
-	uint8_t saved, saved_end;   /* what a switch writes */
+	uint8_t saved, saved_end; /* what a switch writes */
 	uint32_t min_limit;
 };
 static const struct tss_layout layout16 = { 2, 2, 2, 14, 16, 18, 34, 4, 42, 14, 42, TSS16_MIN_LIMIT };
@@ -47,9 +47,9 @@ struct task {
 struct switching {
 	enum task_source source;
 	uint16_t sel;
-	uint32_t ext;          /* EXT bit for error codes of the new task's loads */
+	uint32_t ext; /* EXT bit for error codes of the new task's loads */
 	uint32_t saved_eip, saved_eflags;
-	struct descriptor d;   /* of the new TSS */
+	struct descriptor d; /* of the new TSS */
 	struct task from, to;
 };
 
@@ -133,7 +133,8 @@ static struct tss_image read_new(struct vcpu *c, const struct task *t)
 	};
 
 	for (unsigned i = 0; i < 8; i++) /* a 16-bit TSS leaves ones in the upper halves, as processors do */
-		im.gpr[i] = (uint32_t)mem_sys_read(c, t->base + l->gpr + i * l->width, l->width) | (wide ? 0 : 0xffff0000u);
+		im.gpr[i] =
+		        (uint32_t)mem_sys_read(c, t->base + l->gpr + i * l->width, l->width) | (wide ? 0 : 0xffff0000u);
 	for (unsigned i = 0; i < l->segs; i++)
 		im.seg[i] = (uint16_t)mem_sys_read(c, t->base + l->seg + i * l->seg_width, 2);
 	if (wide) {
@@ -273,7 +274,8 @@ static void switch_tasks(struct vcpu *c, struct switching *s, bool has_error, ui
 		debug_trap(c, s->source);
 }
 
-void task_switch(struct vcpu *c, uint16_t tss_sel, enum task_source source, uint32_t next_eip, bool has_error, uint32_t error)
+void task_switch(struct vcpu *c, uint16_t tss_sel, enum task_source source, uint32_t next_eip, bool has_error,
+                 uint32_t error)
 {
 	struct switching s = {
 		.source = source,

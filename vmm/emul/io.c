@@ -48,7 +48,8 @@ static void note_io_breakpoint(struct vcpu *c, uint16_t port, unsigned size)
 		unsigned len = lengths[c->dr[7] >> (18 + 4 * n) & 3];
 		uint32_t base = c->dr[n] & ~(len - 1);
 
-		if ((c->dr[7] >> (2 * n) & 3) && (c->dr[7] >> (16 + 4 * n) & 3) == 2 && port < base + len && base < port + size)
+		if ((c->dr[7] >> (2 * n) & 3) && (c->dr[7] >> (16 + 4 * n) & 3) == 2 && port < base + len &&
+		    base < port + size)
 			c->db_pending |= 1u << n;
 	}
 }

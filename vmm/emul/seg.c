@@ -54,16 +54,11 @@ void emul_pop_sreg(struct emul_ctx *x)
 static unsigned pointer_segment(enum op op)
 {
 	switch (op) {
-	case OP_LES:
-		return SEG_ES;
-	case OP_LDS:
-		return SEG_DS;
-	case OP_LSS:
-		return SEG_SS;
-	case OP_LFS:
-		return SEG_FS;
-	default:
-		return SEG_GS;
+	case OP_LES: return SEG_ES;
+	case OP_LDS: return SEG_DS;
+	case OP_LSS: return SEG_SS;
+	case OP_LFS: return SEG_FS;
+	default: return SEG_GS;
 	}
 }
 

@@ -91,7 +91,7 @@ void emul_lldt(struct emul_ctx *x)
 void emul_ltr(struct emul_ctx *x)
 {
 	struct vcpu *c = x->c;
-	struct descriptor d;
+	struct descriptor d = { 0 };
 	uint16_t sel;
 
 	emul_require_protected(c);
