@@ -368,6 +368,8 @@ static bool undefined(const struct insn *out, const struct raw *r, unsigned mode
 {
 	if (out->op == OP_NONE || out->op == OP_UD || !isa_set_known[r->in.meta.isa_set])
 		return true;
+	if (r->in.meta.isa_set == ZYDIS_ISA_SET_PREFETCH_NOP && !(out->flags & IF_MEM))
+		return true;
 	if ((mode & MODE_VM) && out->op < OP_FPU_BASE && not_in_vm86[out->op])
 		return true;
 	if (out->op == OP_MOV_CR || out->op == OP_MOV_R_CR)

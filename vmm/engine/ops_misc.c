@@ -11,55 +11,67 @@
 #define AX GPR16(c, 0)
 
 /*
- * The flags that the manual leaves undefined (OF, SF, ZF, PF of AAA and AAS; OF of DAA and DAS; OF, AF, CF of AAM and AAD) are as on the P6
- * and its descendants: SF, ZF, PF follow the final AL; OF is clear, and so are AF and CF of AAM and AAD.
+ * The flags that the manual leaves undefined (OF, SF, ZF, PF of AAA and AAS; OF of DAA and DAS; OF, AF, CF of AAD) are those of
+ * the addition or subtraction inside, of AX in AAA and AAS before AL is masked, else of AL. So do AMD's processors; Intel's clear OF
+ * and take the rest from the final AL. AAM clears OF, AF and CF on all.
  */
-static void set_decimal_flags(struct vcpu *c, bool af, bool cf)
+static void set_decimal_flags(struct vcpu *c, int32_t r, bool af, bool cf, bool of)
 {
-	flags_set_lazy(c, 8, AL, 0);
-	c->lf.aux = (af ? 8u : 0) | (cf ? 0xc0000000u : 0); /* CF with OF clear */
+	c->lf.result = (uint32_t)r;
+	c->lf.aux = (af ? 8u : 0) | (cf ? 1u << 31 : 0) | (cf != of ? 1u << 30 : 0);
+}
+
+static bool add_overflows(uint8_t a, uint8_t b)
+{
+	return (~(a ^ b) & (a ^ (a + b))) & 0x80;
+}
+
+static bool sub_overflows(uint8_t a, uint8_t b)
+{
+	return ((a ^ b) & (a ^ (a - b))) & 0x80;
 }
 
 INSN(aaa)
 {
 	bool adjust = (AL & 15) > 9 || flag_af(c);
+	uint16_t old = AX;
 
 	if (adjust)
 		AX = (uint16_t)(AX + 0x106);
+	set_decimal_flags(c, (int16_t)AX, adjust, adjust, ~old & AX & 0x8000);
 	AL &= 15;
-	set_decimal_flags(c, adjust, adjust);
 	NEXT;
 }
 
 INSN(aas)
 {
 	bool adjust = (AL & 15) > 9 || flag_af(c);
+	uint16_t old = AX;
 
 	if (adjust)
 		AX = (uint16_t)(AX - 0x106);
+	set_decimal_flags(c, (int16_t)AX, adjust, adjust, old & ~AX & 0x8000);
 	AL &= 15;
-	set_decimal_flags(c, adjust, adjust);
 	NEXT;
 }
 
 INSN(daa)
 {
-	uint8_t old = AL;
-	bool low = (old & 15) > 9 || flag_af(c), high = old > 0x99 || flag_cf(c);
+	bool low = (AL & 15) > 9 || flag_af(c), high = AL > 0x99 || flag_cf(c);
+	uint8_t old = AL, by = (uint8_t)((low ? 6 : 0) + (high ? 0x60 : 0));
 
-	AL = (uint8_t)(old + (low ? 6 : 0) + (high ? 0x60 : 0));
-	set_decimal_flags(c, low, high);
+	AL = (uint8_t)(old + by);
+	set_decimal_flags(c, (int8_t)AL, low, high, add_overflows(old, by));
 	NEXT;
 }
 
 INSN(das)
 {
-	uint8_t old = AL;
-	bool low = (old & 15) > 9 || flag_af(c), high = old > 0x99 || flag_cf(c);
-	bool borrow = low && (flag_cf(c) || old < 6);
+	bool low = (AL & 15) > 9 || flag_af(c), high = AL > 0x99 || flag_cf(c);
+	uint8_t old = AL, by = (uint8_t)((low ? 6 : 0) + (high ? 0x60 : 0));
 
-	AL = (uint8_t)(old - (low ? 6 : 0) - (high ? 0x60 : 0));
-	set_decimal_flags(c, low, high || borrow);
+	AL = (uint8_t)(old - by);
+	set_decimal_flags(c, (int8_t)AL, low, high || (low && old < 6), sub_overflows(old, by));
 	NEXT;
 }
 
@@ -72,14 +84,16 @@ INSN(aam)
 		vcpu_raise(c, VEC_DE);
 	AH = old / base;
 	AL = old % base;
-	set_decimal_flags(c, false, false);
+	set_decimal_flags(c, (int8_t)AL, false, false, false);
 	NEXT;
 }
 
 INSN(aad)
 {
-	AX = (uint8_t)(AL + AH * (uint8_t)ip->imm);
-	set_decimal_flags(c, false, false);
+	uint8_t old = AL, by = (uint8_t)(AH * (uint8_t)ip->imm), r = (uint8_t)(old + by);
+
+	set_decimal_flags(c, (int8_t)r, (old ^ by ^ r) & 16, r < old, add_overflows(old, by));
+	AX = r;
 	NEXT;
 }
 
@@ -88,17 +102,19 @@ INSN(salc) { AL = flag_cf(c) ? 0xff : 0; NEXT; }
 #define BOUND(bits, type)                                                                                      \
 	INSN(bound##bits)                                                                                      \
 	{                                                                                                      \
-		type index = (type)REG(bits, ip->reg), range[2];                                               \
+		type index = (type)REG(bits, ip->reg), low, high;                                              \
+		uint32_t ea = insn_ea(c, ip);                                                                  \
 		BEGIN;                                                                                         \
-		mem_read_bytes(c, ip->seg, insn_ea(c, ip), range, sizeof(range));                              \
-		if (index < range[0] || index > range[1])                                                      \
+		low = (type)mem_read##bits(c, ip->seg, ea);                                                    \
+		high = (type)mem_read##bits(c, ip->seg, ea + bits / 8);                                        \
+		if (index < low || index > high)                                                               \
 			vcpu_raise(c, VEC_BR);                                                                 \
 		NEXT;                                                                                          \
 	}
 BOUND(16, int16_t)
 BOUND(32, int32_t)
 
-/* ZF, and the destination's RPL, when it is below the source's. Memory is written only then, as it is on hardware. */
+/* The destination's RPL becomes the source's if it was below. Memory is written only then: read-only pages show it. */
 static bool adjust_rpl(uint16_t *dst, uint16_t src)
 {
 	bool below = (*dst & 3) < (src & 3);
@@ -129,7 +145,6 @@ INSN(arpl_mr)
 	bool zf;
 
 	BEGIN;
-	mem_check_write(c, ip->seg, ea, 2);
 	dst = mem_read16(c, ip->seg, ea);
 	zf = adjust_rpl(&dst, GPR16(c, ip->reg));
 	if (zf)

@@ -68,13 +68,13 @@ static inline uint32_t step_of(const struct vcpu *c, unsigned size)
 	static void cmps##bits##_once(struct vcpu *c, const struct insn *ip)                                   \
 	{                                                                                                      \
 		uint32_t a_at = index_reg(c, ip, R_SI), b_at = index_reg(c, ip, R_DI), by = step_of(c, bits / 8); \
-		UINT(bits) a;                                                                                  \
+		UINT(bits) b;                                                                                  \
 		if (unlikely(c->mmu.stepping)) { /* a device must be read once */                              \
-			mem_check_read(c, ip->seg, a_at, bits / 8);                                            \
 			mem_check_read(c, SEG_ES, b_at, bits / 8);                                             \
+			mem_check_read(c, ip->seg, a_at, bits / 8);                                            \
 		}                                                                                              \
-		a = mem_read##bits(c, ip->seg, a_at);                                                          \
-		compare##bits(c, a, mem_read##bits(c, SEG_ES, b_at));                                          \
+		b = mem_read##bits(c, SEG_ES, b_at);                                                           \
+		compare##bits(c, mem_read##bits(c, ip->seg, a_at), b);                                         \
 		add_index(c, ip, R_SI, by);                                                                    \
 		add_index(c, ip, R_DI, by);                                                                    \
 	}
