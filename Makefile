@@ -69,7 +69,7 @@ setup:
 	@tools/setup.sh
 
 demo: setup
-	@$(AGAIN) all tests
+	@$(AGAIN) all $(BUILD)/guests/demo.elf
 	@BUILD=$(BUILD) tools/demo.sh
 
 check: setup
@@ -153,7 +153,7 @@ $(BUILD)/ringside: $(BUILD)/tools/main.o $(LIB)
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_FLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
-.PRECIOUS: $(BUILD)/tests/unit/%.o
+.SECONDARY:
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(LIB)
 	@mkdir -p $(@D)

@@ -52,6 +52,7 @@ static const struct port_range ports[] = {
 	{ 0x3ff, 0x3ff, "uart scratch" },
 	{ 0x3f0, 0x3f7, "floppy" },
 	{ 0x4d0, 0x4d1, "pic edge / level" },
+	{ 0x600, 0x605, "acpi power" },
 	{ 0xcf9, 0xcf9, "reset control" },
 	{ 0xcf8, 0xcfb, "pci address" },
 	{ 0xcfc, 0xcff, "pci data" },

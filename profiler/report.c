@@ -105,6 +105,13 @@ static void text_head(FILE *out, const struct report *r)
 		fprintf(out, "  NOTE      cost columns are absent or damaged: counts are exact, times are not\n");
 }
 
+/* Beside the run, on another processor: not part of the sum. */
+static void text_packing(FILE *out, const struct report *r)
+{
+	if (r->meta->pack_ns)
+		fprintf(out, "beside it, packing thread  %19s %8s %14.3f\n", "", "", (double)r->meta->pack_ns / 1e6);
+}
+
 static void text_phases(FILE *out, const struct report *r)
 {
 	struct report_phase phases[REPORT_PHASES];
@@ -120,6 +127,7 @@ static void text_phases(FILE *out, const struct report *r)
 	}
 	fprintf(out, "%-26s %20" PRIu64 " %7.2f%%", "total", sum, 100.0);
 	fprintf(out, us ? " %14.3f\n" : "\n", report_us(r, sum) / 1e3);
+	text_packing(out, r);
 }
 
 /* Widths of the id columns: as wide as their widest value. */

@@ -42,6 +42,7 @@ static void add_trace(cJSON *root, const struct report *r)
 	add_u64(trace, "events", m->events);
 	add_u64(trace, "icount", m->icount);
 	add_u64(trace, "run_ns", m->run_ns);
+	add_u64(trace, "pack_ns", m->pack_ns);
 	add_u64(trace, "tsc_hz", m->tsc_hz);
 	add_text(trace, "host", m->host);
 }

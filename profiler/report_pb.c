@@ -142,6 +142,7 @@ static void pb_profile(struct arena *a, const struct report *r, Profile__Profile
 	m->complete = meta->complete;
 	m->tsc_hz = meta->tsc_hz;
 	m->run_ns = meta->run_ns;
+	m->pack_ns = meta->pack_ns;
 	m->costs_ok = r->totals->costs_ok;
 	pb_phases(a, r, m);
 	m->n_table = r->table_count;

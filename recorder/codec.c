@@ -275,7 +275,7 @@ int codec_unpack_header(struct codec *c, const void *value, size_t len, struct t
 
 static const struct place summary_place = { CONTENT_SUMMARY, KEY_SUMMARY, sizeof(KEY_SUMMARY) - 1 };
 static const uint8_t summary_shape[] = { WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR,
-	                                 WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR };
+	                                 WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR };
 #define COUNTERS 8
 
 int codec_pack_summary(struct codec *c, const struct trace_meta *meta, const struct summary_extra *extra, struct bytes *out)
@@ -299,6 +299,7 @@ int codec_pack_summary(struct codec *c, const struct trace_meta *meta, const str
 	s.final_registers = meta->final_registers;
 	s.final_memory = meta->final_memory;
 	s.commits = extra->commits;
+	s.pack_ns = meta->pack_ns;
 	return seal(c, summary_place, NULL, 0, &s.base, false, out);
 }
 
@@ -321,6 +322,7 @@ static void take_summary(const Trace__Summary *s, struct trace_meta *meta, struc
 	meta->final_registers = s->final_registers;
 	meta->final_memory = s->final_memory;
 	extra->commits = s->commits;
+	meta->pack_ns = s->pack_ns;
 }
 
 int codec_unpack_summary(struct codec *c, const void *value, size_t len, struct trace_meta *meta, struct summary_extra *extra,

@@ -46,6 +46,7 @@ struct trace_meta {
 	uint64_t cost_bytes;
 	uint64_t run_ns;              /* host wall time of the run so far */
 	uint64_t console_bytes;
+	uint64_t pack_ns;             /* host processor time of the packing thread so far: beside run_ns, not in it */
 	struct vm_counters counters;  /* at the end of the run */
 	bool has_final;               /* the two below are set */
 	uint64_t final_registers, final_memory; /* the guest's digests after the last event */

@@ -14,7 +14,12 @@
  *     summary that counts them are one transaction. So a reader never sees one without the others.
  *  4. After a failure nothing more is written; what was committed stays as it is.
  *
- * Where chunks are cut depends on the host's clock; nothing in the digest does (digest.h).
+ *
+ * A guest that does little would make many small chunks, ten a second, each with its own dictionary and half a page of waste. So the last
+ * chunk stays open: each commit writes it anew under its key with what has come since, until it is full. The encoder only ever
+ * appends, so this costs the packing and compression of the open chunk, on the packing thread.
+ *
+ * What a commit holds depends on the host's clock; nothing in the digest does (digest.h).
  */
 #include <errno.h>
 #include <pthread.h>
@@ -46,6 +51,14 @@ struct console {
 	struct console_record *record;
 	size_t count, room;
 	struct bytes data;
+};
+
+/* The last chunk: its events are in the codec, its costs in the writer's array. */
+struct open_chunk {
+	uint64_t seq;          /* of its first event: its key */
+	uint32_t count;
+	size_t blob_bytes;
+	size_t event_len, cost_len; /* of its values in the file; 0: not there yet */
 };
 
 struct trace_writer {
@@ -80,6 +93,7 @@ struct trace_writer {
 	uint64_t commits, console_batches;
 	unsigned commit_ms;
 	struct timespec start;
+	struct open_chunk chunk;
 	struct event_cost *costs;
 	struct bytes event_value, cost_value, console_value, summary_value;
 };
@@ -281,35 +295,48 @@ static int out_of_memory(struct vm_error *err)
 	return vm_fail(err, -ENOMEM, "out of memory while packing the trace");
 }
 
-/* Encodes the ring's slots from tail on, at most a chunk, and gives them back. *count may be 0. */
+static bool chunk_is_full(const struct open_chunk *c)
+{
+	return c->count == TRACE_CHUNK_EVENTS || c->blob_bytes > TRACE_CHUNK_BLOB_MAX - TRACE_BLOB_MAX;
+}
+
+/* Moves one event into the open chunk. */
+static int encode_slot(struct trace_writer *w, struct slot *slot, struct vm_error *err)
+{
+	struct open_chunk *c = &w->chunk;
+
+	if (!c->count)
+		codec_events_begin(w->codec, slot->ev.icount, w->meta.config.ns_per_insn, w->meta.config.ns_per_fault);
+	digest_event(w->digest, &slot->ev);
+	if (codec_events_add(w->codec, &slot->ev))
+		return out_of_memory(err);
+	w->costs[c->count++] = slot->cost;
+	w->meta.icount = slot->ev.icount;
+	w->meta.complete = slot->ev.kind == EV_END;
+	if (slot->ev.blob_len) {
+		c->blob_bytes += slot->ev.blob_len;
+		atomic_fetch_sub(&w->blob_bytes, slot->ev.blob_len);
+		free((void *)(uintptr_t)slot->ev.blob);
+	}
+	return 0;
+}
+
+/* Encodes the ring's slots from tail on, until the open chunk is full, and gives them back. *count may be 0. */
 static int encode_slots(struct trace_writer *w, uint32_t *count, struct vm_error *err)
 {
 	uint64_t tail = atomic_load(&w->tail), head = atomic_load_explicit(&w->head, memory_order_acquire);
-	const struct vm_config *config = &w->meta.config;
-	size_t blob_bytes = 0;
 	uint32_t n = 0;
 	int rc = 0;
 
-	while (tail + n < head && n < TRACE_CHUNK_EVENTS && blob_bytes <= TRACE_CHUNK_BLOB_MAX - TRACE_BLOB_MAX) {
-		struct slot *slot = &w->ring[(tail + n) % RING];
-
-		if (!n)
-			codec_events_begin(w->codec, slot->ev.icount, config->ns_per_insn, config->ns_per_fault);
-		digest_event(w->digest, &slot->ev);
-		if (codec_events_add(w->codec, &slot->ev)) {
-			rc = out_of_memory(err);
+	if (chunk_is_full(&w->chunk))
+		w->chunk = (struct open_chunk){ .seq = w->chunk.seq + w->chunk.count };
+	while (tail + n < head && !chunk_is_full(&w->chunk)) {
+		rc = encode_slot(w, &w->ring[(tail + n) % RING], err);
+		if (rc)
 			break;
-		}
-		w->costs[n++] = slot->cost;
-		w->meta.icount = slot->ev.icount;
-		w->meta.complete = slot->ev.kind == EV_END;
-		if (slot->ev.blob_len) {
-			blob_bytes += slot->ev.blob_len;
-			free((void *)(uintptr_t)slot->ev.blob);
-		}
+		n++;
 	}
 	*count = n;
-	atomic_fetch_sub(&w->blob_bytes, blob_bytes);
 	atomic_store(&w->tail, tail + n);
 	pthread_mutex_lock(&w->lock);
 	pthread_cond_signal(&w->room);
@@ -317,21 +344,26 @@ static int encode_slots(struct trace_writer *w, uint32_t *count, struct vm_error
 	return rc;
 }
 
-static int pack_chunk(struct trace_writer *w, uint32_t count, struct batch *b, struct vm_error *err)
+/* The open chunk as it is now, `added` events longer than in the file. */
+static int pack_chunk(struct trace_writer *w, uint32_t added, struct batch *b, struct vm_error *err)
 {
-	uint64_t seq = w->meta.events;
+	struct open_chunk *c = &w->chunk;
+	bool first = !c->event_len;
 
 	w->event_value.len = w->cost_value.len = 0;
-	if (codec_events_finish(w->codec, seq, w->meta.icount, &w->event_value) ||
-	    codec_pack_costs(w->codec, seq, w->costs, count, &w->cost_value))
+	if (codec_events_finish(w->codec, c->seq, w->meta.icount, &w->event_value) ||
+	    codec_pack_costs(w->codec, c->seq, w->costs, c->count, &w->cost_value))
 		return out_of_memory(err);
-	w->meta.events += count;
-	w->meta.event_bytes += w->event_value.len;
-	w->meta.cost_bytes += w->cost_value.len;
-	seq_key(b->seq_key, seq);
-	batch_add(b, DB_EVENTS, b->seq_key, SEQ_KEY_BYTES, &w->event_value, true);
-	batch_add(b, DB_COSTS, b->seq_key, SEQ_KEY_BYTES, &w->cost_value, true);
-	atomic_fetch_add_explicit(&w->stat_chunks, 1, memory_order_relaxed);
+	w->meta.events += added;
+	w->meta.event_bytes += w->event_value.len - c->event_len;
+	w->meta.cost_bytes += w->cost_value.len - c->cost_len;
+	c->event_len = w->event_value.len;
+	c->cost_len = w->cost_value.len;
+	seq_key(b->seq_key, c->seq);
+	batch_add(b, DB_EVENTS, b->seq_key, SEQ_KEY_BYTES, &w->event_value, first);
+	batch_add(b, DB_COSTS, b->seq_key, SEQ_KEY_BYTES, &w->cost_value, first);
+	if (first)
+		atomic_fetch_add_explicit(&w->stat_chunks, 1, memory_order_relaxed);
 	return 0;
 }
 
@@ -392,6 +424,7 @@ static int commit_with_summary(struct trace_writer *w, struct batch *b, struct v
 
 	w->meta.digest = digest_value(w->digest);
 	w->meta.run_ns = elapsed_ns(&w->start);
+	w->meta.pack_ns = atomic_load_explicit(&w->stat_pack_ns, memory_order_relaxed);
 	w->summary_value.len = 0;
 	if (codec_pack_summary(w->codec, &w->meta, &extra, &w->summary_value))
 		return out_of_memory(err);
@@ -406,7 +439,7 @@ static int commit_with_summary(struct trace_writer *w, struct batch *b, struct v
 	return 0;
 }
 
-/* One chunk and what belongs to it. *more: there is another chunk's worth, or the run is over and not all is packed. */
+/* One commit: the open chunk and what belongs to it. *more: something was packed, so there may be more to pack. */
 static int pack_once(struct trace_writer *w, bool *more, struct vm_error *err)
 {
 	struct batch b = { .count = 0 };
@@ -472,7 +505,7 @@ static void *pack_thread(void *self)
 		go_on = wait_for_work(w);
 		do
 			rc = pack_once(w, &more, &err);
-		while (more && !go_on);
+		while (more && (!go_on || chunk_is_full(&w->chunk)));
 		atomic_store_explicit(&w->stat_pack_ns, thread_ns(), memory_order_relaxed);
 	} while (go_on && !rc);
 	if (rc)
@@ -693,7 +726,7 @@ static void take_header(struct trace_meta *to, const struct trace_meta *from)
 	*to = *from;
 	to->format_version = TRACE_FORMAT_VERSION;
 	to->complete = to->has_final = false;
-	to->events = to->icount = to->digest = to->event_bytes = to->cost_bytes = to->run_ns = to->console_bytes = 0;
+	to->events = to->icount = to->digest = to->event_bytes = to->cost_bytes = to->run_ns = to->pack_ns = to->console_bytes = 0;
 	to->final_registers = to->final_memory = 0;
 	to->counters = (struct vm_counters){ 0 };
 }

@@ -73,7 +73,6 @@ static int open_writer(struct trace_writer **out, const struct record_options *o
 static int run_recorded(const struct record_options *o, struct session *s, struct trace_writer *writer, const char *path)
 {
 	struct session_summary summary = { .trace_path = path };
-	struct trace_writer_stats stats;
 	struct session_result result;
 	struct vm_observer observer;
 	struct trace_meta meta;
@@ -84,7 +83,6 @@ static int run_recorded(const struct record_options *o, struct session *s, struc
 	s->listener = on_console;
 	s->listener_self = writer;
 	status = session_run(s, &observer, o->machine.perf, &result);
-	trace_writer_get_stats(writer, &stats);
 	rc = trace_writer_close(writer, s->vm, &meta, &err);
 	s->listener = NULL;
 	if (rc)
@@ -93,7 +91,6 @@ static int run_recorded(const struct record_options *o, struct session *s, struc
 		return status;
 	summary.result = &result;
 	summary.meta = &meta;
-	summary.pack_ns = stats.pack_ns;
 	/* raw terminals need their line ends back before a person reads on */
 	console_close(s->console);
 	s->console = NULL;

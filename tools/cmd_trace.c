@@ -114,6 +114,7 @@ static void json_numbers(cJSON *root, const struct trace_meta *m)
 		{ "ns_per_fault", m->config.ns_per_fault }, { "checkpoint_interval", m->config.checkpoint_interval },
 		{ "tsc_hz", m->tsc_hz },                  { "events", m->events },
 		{ "icount", m->icount },                  { "run_ns", m->run_ns },
+		{ "pack_ns", m->pack_ns },
 		{ "event_bytes", m->event_bytes },        { "cost_bytes", m->cost_bytes },
 		{ "console_bytes", m->console_bytes },    { "faults", m->counters.faults },
 		{ "tlb_fills", m->counters.tlb_fills },   { "tlb_flushes", m->counters.tlb_flushes },

@@ -20,6 +20,8 @@
 
 struct console {
 	int out;            /* -1 none */
+	uint8_t held[512];  /* guest bytes not written yet; the vCPU's thread alone */
+	size_t held_len;
 	int pipe[2];        /* stdin's bytes on their way to the guest; -1 without input */
 	int signals, quit;  /* signalfd; eventfd that ends the thread */
 	bool raw, escaped;  /* the terminal is raw; the last key was Ctrl-A */
@@ -199,6 +201,7 @@ void console_close(struct console *c)
 {
 	if (!c)
 		return;
+	console_flush(c);
 	if (c->running && eventfd_write(c->quit, 1) == 0)
 		pthread_join(c->thread, NULL);
 	if (c->raw)
@@ -214,8 +217,18 @@ void console_close(struct console *c)
 
 void console_write(struct console *c, const uint8_t *bytes, size_t len)
 {
-	if (c->out >= 0)
-		write_all(c->out, bytes, len);
+	for (size_t i = 0; c->out >= 0 && i < len; i++) {
+		c->held[c->held_len++] = bytes[i];
+		if (bytes[i] == '\n' || c->held_len == sizeof(c->held))
+			console_flush(c);
+	}
+}
+
+void console_flush(struct console *c)
+{
+	if (c->held_len)
+		write_all(c->out, c->held, c->held_len);
+	c->held_len = 0;
 }
 
 int console_input_fd(const struct console *c)

@@ -19,8 +19,9 @@ struct console;
 int console_open(struct console **out, const char *where, bool live, struct vm_error *err);
 /* Restores the terminal. NULL is fine. */
 void console_close(struct console *c);
-/* Guest bytes out. Serial port and debug port share the place. */
+/* Guest bytes out. Serial port and debug port share the place. Whole lines are written at once, what is less is held until console_flush(). */
 void console_write(struct console *c, const uint8_t *bytes, size_t len);
+void console_flush(struct console *c);
 /* What the guest may read, non-blocking; it reaches its end when stdin does. -1 when there is no input. */
 int console_input_fd(const struct console *c);
 /* A person asked to end the run. Any thread. */

@@ -55,6 +55,10 @@ static void session_poll(void *self, const struct vm_now *now, struct vm_turn *t
 {
 	struct session *s = self;
 
+	if (now->icount >= s->flush_at) {
+		console_flush(s->console);
+		s->flush_at = now->icount + LISTEN_EVERY;
+	}
 	s->devices.poll(s->devices.self, now, turn);
 	if (turn->deadline > now->icount + LISTEN_EVERY)
 		turn->deadline = now->icount + LISTEN_EVERY;
@@ -68,6 +72,7 @@ static bool session_idle(void *self, const struct vm_now *now)
 {
 	struct session *s = self;
 
+	console_flush(s->console);
 	/* an interrupt may be what woke it: the next poll tells */
 	return s->devices.idle(s->devices.self, now) || console_interrupted(s->console);
 }

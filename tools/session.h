@@ -16,6 +16,7 @@ struct session {
 	struct console *console;
 	struct vm_input devices; /* the machine's plug */
 	struct vm_input input;   /* the same, but asked often enough that an interrupt is heard */
+	uint64_t flush_at;       /* icount at which a line that is not finished is shown */
 	/* told of the guest's console bytes beside the console itself; may be NULL */
 	void (*listener)(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len);
 	void *listener_self;
@@ -43,7 +44,6 @@ struct session_summary {
 	const struct session_result *result;
 	const char *trace_path;
 	const struct trace_meta *meta;
-	uint64_t pack_ns;        /* CPU time of the packing thread */
 };
 void session_print(const struct session_summary *s, bool json);
 

@@ -72,7 +72,7 @@ static void json_trace(cJSON *root, const struct session_summary *s)
 	cJSON_AddNumberToObject(trace, "event_bytes", (double)s->meta->event_bytes);
 	cJSON_AddNumberToObject(trace, "cost_bytes", (double)s->meta->cost_bytes);
 	cJSON_AddBoolToObject(trace, "complete", s->meta->complete);
-	cJSON_AddNumberToObject(trace, "pack_ns", (double)s->pack_ns);
+	cJSON_AddNumberToObject(trace, "pack_ns", (double)s->meta->pack_ns);
 	cJSON_AddStringToObject(trace, "digest", digest);
 }
 

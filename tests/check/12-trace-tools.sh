@@ -31,7 +31,7 @@ ok "the verdict went to stderr" grep -q "events verified" "$tmp/replay.err"
 "$RINGSIDE" replay --to 1M --format json "$trace" >"$tmp/to.json"
 ok "replay --to stops there" json '.icount == 1000000' "$tmp/to.json"
 cp "$trace" "$tmp/alone.trace"
-ok "replay needs only the trace" env -C / "$PWD/$RINGSIDE" replay "$tmp/alone.trace" >/dev/null
+ok "replay needs only the trace" env -C / "$(realpath "$RINGSIDE")" replay "$tmp/alone.trace" >/dev/null
 
 "$RINGSIDE" trace info --format json "$trace" >"$tmp/info.json"
 ok "info is JSON" json '.format == "ringside-trace-info" and .complete and .model == "0/1/3"' "$tmp/info.json"

@@ -32,10 +32,10 @@ same() {
 ok() {
 	local what=$1
 	shift
-	if "$@"; then pass; else fail "$what" "$*"; fi
+	if "$@"; then pass; else fail "$what" "$(cut -c1-240 <<<"$*")"; fi
 }
 
-equal() { [ "$1" = "$2" ] || { echo "    '$1' is not '$2'"; return 1; }; }
+equal() { [ "$1" = "$2" ] || { echo "    '${1:0:200}' is not '${2:0:200}'"; return 1; }; }
 
 done_checks() {
 	echo "$passed passed, $failed failed"
