@@ -10,6 +10,7 @@ static void load_data_segments(void **state)
 
 	WORKS(t, segment_load(c, SEG_DS, DATA0));
 	assert_int_equal(c->seg[SEG_DS].limit, 0xffffffff);
+	assert_int_equal(c->seg[SEG_DS].rlimit, 1ull << 32);
 	assert_int_equal(access_byte(t, DATA0), 0x93);
 	WORKS(t, segment_load(c, SEG_ES, 3));
 	assert_int_equal(c->seg[SEG_ES].attr, 0);
@@ -17,6 +18,7 @@ static void load_data_segments(void **state)
 	assert_int_equal(c->seg[SEG_ES].sel, 3);
 	WORKS(t, segment_load(c, SEG_ES, CODE0)); /* readable code */
 	assert_int_equal(c->seg[SEG_ES].wlimit, 0);
+	assert_int_equal(c->seg[SEG_ES].rlimit, 1ull << 32);
 	WORKS(t, segment_load(c, SEG_ES, DATA_DOWN0));
 	assert_int_equal(c->seg[SEG_ES].rlimit, 0);
 	FAULTS(t, VEC_GP, EXECONLY0, segment_load(c, SEG_DS, EXECONLY0));
@@ -59,6 +61,8 @@ static void load_local_descriptors(void **state)
 	assert_int_equal(c->seg[SEG_DS].limit, 0x10);
 	assert_int_equal(c->seg[SEG_DS].wlimit, 0x11);
 	FAULTS(t, VEC_GP, 0x24, segment_load(c, SEG_DS, 0x24));
+	c->ldtr.attr = 0; /* a null LDTR has no limit to speak of */
+	FAULTS(t, VEC_GP, 0x1c, segment_load(c, SEG_DS, 0x1c));
 }
 
 static void load_real_and_vm86(void **state)
@@ -122,6 +126,8 @@ static void jmp_direct(void **state)
 	FAULTS(t, VEC_NP, CODE_NP, far_jmp(c, CODE_NP, 0, 4, 0));
 	FAULTS(t, VEC_GP, CONF3, far_jmp(c, CONF3, 0, 4, 0)); /* conforming outwards */
 	FAULTS(t, VEC_GP, LDTSEL, far_jmp(c, LDTSEL, 0, 4, 0));
+	FAULTS(t, VEC_GP, 0, far_call(c, 3, 0, 4, 0));
+	WORKS(t, far_jmp(c, CONF0, 0x100, 4, 0));
 	set_ring(t, 3);
 	WORKS(t, far_jmp(c, CONF0, 0x100, 4, 0));
 	assert_int_equal(c->seg[SEG_CS].sel, CONF0 | 3);
@@ -168,6 +174,49 @@ static void call_on_absent_stack_page(void **state)
 	assert_int_equal(c->exit.cr2, 0x6ffc);
 }
 
+/* The paging view follows the CPL, whatever was in force before. */
+static void call_on_supervisor_stack_page(void **state)
+{
+	struct machine *t = *state;
+
+	set_ring(t, 3);
+	set_paging(t);
+	set_page(t, STACK3 - 0x1000, 3);
+	mmu_set_context(&t->c.mmu, MMU_SUPERVISOR);
+	FAULTS(t, VEC_PF, 7, far_call(&t->c, CODE3 | 3, 0x6000, 4, 0x5007));
+}
+
+/* One inside, one outside. */
+static void code_limits(void **state)
+{
+	struct machine *t = *state;
+	struct vcpu *c = &t->c;
+	uint32_t low = FL_FIXED;
+
+	put_gate(t, GDT + GATE, 12, 0, SMALL0, 0xfff, 0);
+	WORKS(t, far_jmp(c, GATE, 0, 4, 0));
+	WORKS(t, far_call(c, GATE, 0, 4, 0));
+	put_gate(t, GDT + GATE, 12, 0, SMALL0, 0x1000, 0);
+	FAULTS(t, VEC_GP, 0, far_call(c, GATE, 0, 4, 0));
+	put(t, esp(t), 4, 0xfff);
+	put(t, esp(t) + 4, 4, SMALL0);
+	put(t, esp(t) + 8, 4, low);
+	WORKS(t, far_iret(c, 4, 0));
+	c->gpr[R_SP] -= 12;
+	WORKS(t, far_ret(c, 4, 0));
+	c->gpr[R_SP] -= 8;
+	put(t, esp(t), 4, 0x1000);
+	FAULTS(t, VEC_GP, 0, far_ret(c, 4, 0));
+	FAULTS(t, VEC_GP, 0, far_iret(c, 4, 0));
+	put_descriptor(t, GDT + GATE, 0, 0xfff, 0x40fa);
+	put(t, esp(t) + 4, 4, GATE | 3);
+	put(t, esp(t) + 8, 4, STACK3);
+	put(t, esp(t) + 12, 4, DATA3 | 3);
+	FAULTS(t, VEC_GP, 0, far_ret(c, 4, 0));
+	put(t, esp(t), 4, 0xfff);
+	WORKS(t, far_ret(c, 4, 0));
+}
+
 static void gate_same_ring(void **state)
 {
 	struct machine *t = *state;
@@ -178,6 +227,7 @@ static void gate_same_ring(void **state)
 	assert_int_equal(c->rip, 0x87654321);
 	assert_int_equal(c->seg[SEG_CS].sel, CODE0);
 	assert_int_equal(stacked(t, 0), 0x5007);
+	assert_int_equal(esp(t), 0x7000 - 8);
 	put_gate(t, GDT + GATE, 4, 0, CODE0, 0x87654321, 0);
 	WORKS(t, far_jmp(c, GATE, 0, 4, 0));
 	assert_int_equal(c->rip, 0x4321);
@@ -230,6 +280,19 @@ static void gate_inner_with_parameters(void **state)
 	assert_int_equal(c->seg[SEG_ES].attr, 0); /* DPL 0 data does not leave ring 0 */
 	assert_int_not_equal(c->seg[SEG_FS].attr, 0);
 	assert_int_equal(c->seg[SEG_DS].sel, DATA3 | 3);
+}
+
+static void gate_to_conforming_code(void **state)
+{
+	struct machine *t = *state;
+
+	set_ring(t, 3);
+	put_gate(t, GDT + GATE, 12, 3, CONF0, 0x6000, 2);
+	WORKS(t, far_call(&t->c, GATE | 3, 0, 4, 0x5007));
+	assert_int_equal(t->c.cpl, 3);
+	assert_int_equal(esp(t), STACK3 - 8); /* the same stack: nothing copied */
+	put_gate(t, GDT + GATE, 14, 3, CONF0, 0x6000, 2);
+	FAULTS(t, VEC_GP, GATE, far_call(&t->c, GATE | 3, 0, 4, 0x5007)); /* type alone refuses */
 }
 
 static void gate_inner_16_bit(void **state)
@@ -312,6 +375,8 @@ static void ret_checks(void **state)
 	FAULTS(t, VEC_GP, DATA0, far_ret(c, 4, 0));
 	FRAME(t, 0x6000, CODE0 | 3); /* DPL is not RPL */
 	FAULTS(t, VEC_GP, CODE0, far_ret(c, 4, 0));
+	FRAME(t, 0x6000, CONF3); /* conforming, but DPL above RPL */
+	FAULTS(t, VEC_GP, CONF3, far_ret(c, 4, 0));
 	FRAME(t, 0x6000, CODE_NP);
 	FAULTS(t, VEC_NP, CODE_NP, far_ret(c, 4, 0));
 	FRAME(t, 0x1000, SMALL0);
@@ -420,6 +485,10 @@ static void iret_vm86_and_back(void **state)
 	FAULTS(t, VEC_GP, 0, far_iret(c, 2, 0));
 	set_ring(t, 0);
 	vcpu_set_eflags(c, 0);
+	FRAME(t, 0xffff, 0x1000, FL_VM, 0x200, 0x3000, 0x2000, 0x2001, 0x2002, 0x2003);
+	WORKS(t, far_iret(c, 4, 0));
+	set_ring(t, 0);
+	vcpu_set_eflags(c, 0);
 	FRAME(t, 0x10000, 0x1000, FL_VM, 0x200, 0x3000, 0x2000, 0x2001, 0x2002, 0x2003);
 	FAULTS(t, VEC_GP, 0, far_iret(c, 4, 0));
 }
@@ -436,6 +505,9 @@ static void real_mode_transfers(void **state)
 	WORKS(t, far_ret(c, 2, 0));
 	assert_int_equal(c->rip, 0x5003);
 	FAULTS(t, VEC_GP, 0, far_jmp(c, 0x1100, 0x10000, 4, 0));
+	FAULTS(t, VEC_GP, 0, far_call(c, 0x1100, 0x10000, 4, 0));
+	WORKS(t, far_call(c, 0x1100, 0xffff, 4, 0));
+	c->gpr[R_SP] = 0x100;
 	put(t, 0x30100, 2, 0x10);
 	put(t, 0x30102, 2, 0x1200);
 	put(t, 0x30104, 2, FL_IOPL | FL_ZF);
@@ -506,6 +578,9 @@ int main(void)
 		TEST(jmp_direct),
 		TEST(call_direct),
 		TEST(call_on_absent_stack_page),
+		TEST(call_on_supervisor_stack_page),
+		TEST(code_limits),
+		TEST(gate_to_conforming_code),
 		TEST(gate_same_ring),
 		TEST(gate_inner_with_parameters),
 		TEST(gate_inner_16_bit),

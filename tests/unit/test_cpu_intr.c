@@ -62,6 +62,25 @@ static void trap_gate_and_error_code(void **state)
 	assert_int_equal(vcpu_get_eflags(c), FL_FIXED | FL_IF);
 }
 
+static void resume_flag(void **state)
+{
+	static const uint8_t faults[] = { 0, 5, 6, 7, 10, 11, 12, 13, 14, 16, 17, 19 };
+	struct machine *t = *state;
+
+	for (unsigned v = 0; v < 48; v++) {
+		struct intr in = { .vector = (uint8_t)v, .type = INTR_EXCEPTION, .next_eip = 0x5000 };
+		bool fault = memchr(faults, (int)v, sizeof(faults));
+
+		gate_at(t, v, 14, 0, CODE0, 0x12345679);
+		deliver(t, in);
+		assert_int_equal(stacked(t, 2) & FL_RF, fault ? FL_RF : 0);
+		assert_int_equal(t->c.rip, 0x12345679);
+		in.type = INTR_EXTERNAL;
+		deliver(t, in);
+		assert_int_equal(stacked(t, 2) & FL_RF, 0);
+	}
+}
+
 static void gates_of_16_bits(void **state)
 {
 	struct machine *t = *state;
@@ -134,6 +153,7 @@ static void from_vm86(void **state)
 	assert_int_equal(c->seg[SEG_DS].sel, 0x2000 + SEG_DS);
 	gate_at(t, VECTOR, 14, 3, CODE1, 0x100);
 	FAULTS(t, VEC_GP, CODE1, deliver(t, software())); /* only ring 0 */
+	FAULTS(t, VEC_GP, CODE1 | 1, deliver(t, external()));
 	gate_at(t, VECTOR, 14, 3, CONF0, 0x100);
 	FAULTS(t, VEC_GP, CONF0, deliver(t, software()));
 }
@@ -146,6 +166,10 @@ static void refusals(void **state)
 	c->idtr.limit = VECTOR * 8 + 6;
 	FAULTS(t, VEC_GP, VECTOR * 8 + 3, deliver(t, external()));
 	FAULTS(t, VEC_GP, VECTOR * 8 + 2, deliver(t, software())); /* the program's own doing: no EXT */
+	c->idtr.limit++;
+	gate_at(t, VECTOR, 14, 0, SMALL0, 0xfff);
+	WORKS(t, deliver(t, external())); /* gate and offset just inside */
+	set_ring(t, 0);
 	c->idtr.limit = 0x7ff;
 	gate_at(t, VECTOR, 12, 0, CODE0, 0);
 	FAULTS(t, VEC_GP, VECTOR * 8 + 3, deliver(t, external())); /* call gate */
@@ -258,6 +282,10 @@ static void real_mode(void **state)
 	assert_int_equal(vcpu_get_eflags(c), FL_FIXED | FL_CF | FL_IOPL);
 	c->idtr.limit = VECTOR * 4 + 2;
 	FAULTS(t, VEC_GP, 0, deliver(t, software()));
+	c->idtr.limit++;
+	put(t, VECTOR * 4, 4, 0x12340057);
+	WORKS(t, deliver(t, software()));
+	assert_int_equal(c->rip, 0x57);
 	c->idtr.limit = 0x3ff;
 	c->gpr[R_SP] = 3;
 	FAULTS(t, VEC_SS, 0, deliver(t, software())); /* a word at ffff */
@@ -266,17 +294,12 @@ static void real_mode(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(same_ring),
-		TEST(trap_gate_and_error_code),
-		TEST(gates_of_16_bits),
-		TEST(inner_ring),
-		TEST(conforming_handler),
-		TEST(from_vm86),
-		TEST(refusals),
-		TEST(gate_privilege),
-		TEST(bad_stacks),
-		TEST(stack_expand_down),
-		TEST(page_faults_leave_nothing),
+		TEST(same_ring),         TEST(trap_gate_and_error_code),
+		TEST(resume_flag),       TEST(gates_of_16_bits),
+		TEST(inner_ring),        TEST(conforming_handler),
+		TEST(from_vm86),         TEST(refusals),
+		TEST(gate_privilege),    TEST(bad_stacks),
+		TEST(stack_expand_down), TEST(page_faults_leave_nothing),
 		TEST(real_mode),
 	};
 
