@@ -7,7 +7,7 @@ GUEST_OUT = $(BUILD)/guests
 GUEST_CC ?= gcc
 GUEST_LD ?= ld
 GUEST_CFLAGS := -m32 -march=i686 -mno-mmx -mno-sse -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-stack-protector \
-	-fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing -fno-common \
+	-fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing -fno-common --param=min-pagesize=0 \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror -Itests/guests/lib
 GUEST_NAMES := $(filter-out lib,$(notdir $(patsubst %/,%,$(wildcard $(GUEST_DIR)/*/))))
 GUESTS += $(GUEST_NAMES:%=$(GUEST_OUT)/%.elf)

@@ -8,7 +8,8 @@
 
 enum { COM1 = 0x3f8, DEBUG_EXIT = 0xf4, EXIT_GOOD = 0x10, EXIT_BAD = 0x11 };
 
-const char *guest_cmdline = "";
+static char cmdline[256]; /* a copy: guests use low memory, where the loader may have put it */
+const char *guest_cmdline = cmdline;
 static char case_name[100];
 static const char *known_why;
 static unsigned cases, checks, failed_checks, failed_cases, known_cases, failed_before;
@@ -223,6 +224,8 @@ u32 run_at(struct ctx *c, unsigned cpl, u32 eip)
 
 void guest_start(u32 magic, const u32 *info)
 {
+	unsigned at = 0;
+
 	outb(COM1 + 1, 0);
 	outb(COM1 + 3, 0x80);
 	outb(COM1, 1);
@@ -232,7 +235,8 @@ void guest_start(u32 magic, const u32 *info)
 	desc_init();
 	pic_init(0xffff);
 	if (magic == 0x2badb002 && (info[0] & 4))
-		guest_cmdline = (const char *)info[4];
+		for (const char *from = (const char *)info[4]; *from && at < sizeof(cmdline) - 1;)
+			cmdline[at++] = *from++;
 	print("guest %s: %s\n", guest_name, guest_cmdline);
 	test("loaded by Multiboot");
 	EQ(magic, 0x2badb002);
