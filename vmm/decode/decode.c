@@ -1,13 +1,14 @@
 /*
  * decode.c - from bytes to the compact instruction (insn.h). The only file that includes the decoder library.
  *
- * The library knows every x86 there is; this file narrows it to the P6-class model. What the model lacks, later extensions that took over
- * old encodings included, is #UD, and what the library calls one instruction is split where it is several machines to us (MOV to CR).
- * A wrong answer here is a wrong answer in every engine and emulator, so nothing is guessed: an operand shape that is not
- * understood stops the program (BUG_ON) instead of passing for another.
+ * The library knows every x86 there is; this file narrows it to the P6-class model. What the model lacks, later
+ * extensions that took over old encodings included, is #UD, and what the library calls one instruction is split where
+ * it is several machines to us (MOV to CR). A wrong answer here is a wrong answer in every engine and emulator, so
+ * nothing is guessed: an operand shape that is not understood stops the program (BUG_ON) instead of passing for
+ * another.
  *
- * Never executes, never touches guest memory, keeps no state: any thread may call it. Called by the engines (building traces), trap/ and the
- * profiler (looking at one instruction).
+ * Never executes, never touches guest memory, keeps no state: any thread may call it. Called by the engines (building
+ * traces), trap/ and the profiler (looking at one instruction).
  */
 #include <string.h>
 
@@ -17,19 +18,35 @@
 #include "vmm/decode/insn.h"
 
 /*
- * Names in ops.def and ops_fpu.def that are no mnemonics of the library get numbers behind its last, so that one table serves both
- * lists. split_mnemonic() and the aliases below say when they apply.
+ * Names in ops.def and ops_fpu.def that are no mnemonics of the library get numbers behind its last, so that one
+ * table serves both lists. split_mnemonic() and the aliases below say when they apply.
  */
 enum {
 	ZYDIS_MNEMONIC_BEHIND_LAST = ZYDIS_MNEMONIC_MAX_VALUE,
-	ZYDIS_MNEMONIC_MOV_CR, ZYDIS_MNEMONIC_MOV_R_CR, ZYDIS_MNEMONIC_MOV_DR, ZYDIS_MNEMONIC_MOV_R_DR,
-	ZYDIS_MNEMONIC_MOV_SREG, ZYDIS_MNEMONIC_MOV_R_SREG, ZYDIS_MNEMONIC_PUSH_SREG, ZYDIS_MNEMONIC_POP_SREG,
-	ZYDIS_MNEMONIC_CALL_FAR, ZYDIS_MNEMONIC_JMP_FAR, ZYDIS_MNEMONIC_RET_FAR,
-	ZYDIS_MNEMONIC_IMUL2, ZYDIS_MNEMONIC_IMUL3,
-	ZYDIS_MNEMONIC_INS, ZYDIS_MNEMONIC_OUTS, ZYDIS_MNEMONIC_MOVS, ZYDIS_MNEMONIC_CMPS, ZYDIS_MNEMONIC_STOS,
-	ZYDIS_MNEMONIC_LODS, ZYDIS_MNEMONIC_SCAS,
-	ZYDIS_MNEMONIC_UD, ZYDIS_MNEMONIC_FENCE,
-	ZYDIS_MNEMONIC_MOVSD_SSE, ZYDIS_MNEMONIC_CMPSD_SSE,
+	ZYDIS_MNEMONIC_MOV_CR,
+	ZYDIS_MNEMONIC_MOV_R_CR,
+	ZYDIS_MNEMONIC_MOV_DR,
+	ZYDIS_MNEMONIC_MOV_R_DR,
+	ZYDIS_MNEMONIC_MOV_SREG,
+	ZYDIS_MNEMONIC_MOV_R_SREG,
+	ZYDIS_MNEMONIC_PUSH_SREG,
+	ZYDIS_MNEMONIC_POP_SREG,
+	ZYDIS_MNEMONIC_CALL_FAR,
+	ZYDIS_MNEMONIC_JMP_FAR,
+	ZYDIS_MNEMONIC_RET_FAR,
+	ZYDIS_MNEMONIC_IMUL2,
+	ZYDIS_MNEMONIC_IMUL3,
+	ZYDIS_MNEMONIC_INS,
+	ZYDIS_MNEMONIC_OUTS,
+	ZYDIS_MNEMONIC_MOVS,
+	ZYDIS_MNEMONIC_CMPS,
+	ZYDIS_MNEMONIC_STOS,
+	ZYDIS_MNEMONIC_LODS,
+	ZYDIS_MNEMONIC_SCAS,
+	ZYDIS_MNEMONIC_UD,
+	ZYDIS_MNEMONIC_FENCE,
+	ZYDIS_MNEMONIC_MOVSD_SSE,
+	ZYDIS_MNEMONIC_CMPSD_SSE,
 	MNEMONICS
 };
 
@@ -39,16 +56,47 @@ static const uint16_t op_of_mnemonic[MNEMONICS] = {
 #include "vmm/decode/ops.def"
 #include "vmm/decode/ops_fpu.def"
 #undef OP
-	ALIAS(CWDE, CBW), ALIAS(CDQ, CWD), ALIAS(JECXZ, JCXZ), ALIAS(IRETD, IRET),
-	ALIAS(PUSHAD, PUSHA), ALIAS(POPAD, POPA), ALIAS(PUSHFD, PUSHF), ALIAS(POPFD, POPF),
-	ALIAS(INSB, INS), ALIAS(INSW, INS), ALIAS(INSD, INS), ALIAS(OUTSB, OUTS), ALIAS(OUTSW, OUTS), ALIAS(OUTSD, OUTS),
-	ALIAS(MOVSB, MOVS), ALIAS(MOVSW, MOVS), ALIAS(MOVSD, MOVS), ALIAS(CMPSB, CMPS), ALIAS(CMPSW, CMPS), ALIAS(CMPSD, CMPS),
-	ALIAS(STOSB, STOS), ALIAS(STOSW, STOS), ALIAS(STOSD, STOS), ALIAS(LODSB, LODS), ALIAS(LODSW, LODS), ALIAS(LODSD, LODS),
-	ALIAS(SCASB, SCAS), ALIAS(SCASW, SCAS), ALIAS(SCASD, SCAS),
-	ALIAS(PAUSE, NOP), ALIAS(PREFETCHW, NOP),
-	ALIAS(PREFETCHNTA, PREFETCH), ALIAS(PREFETCHT0, PREFETCH), ALIAS(PREFETCHT1, PREFETCH), ALIAS(PREFETCHT2, PREFETCH),
-	ALIAS(LFENCE, FENCE), ALIAS(SFENCE, FENCE), ALIAS(MFENCE, FENCE),
-	ALIAS(UD0, UD), ALIAS(UD1, UD), ALIAS(UD2, UD),
+	ALIAS(CWDE, CBW),
+	ALIAS(CDQ, CWD),
+	ALIAS(JECXZ, JCXZ),
+	ALIAS(IRETD, IRET),
+	ALIAS(PUSHAD, PUSHA),
+	ALIAS(POPAD, POPA),
+	ALIAS(PUSHFD, PUSHF),
+	ALIAS(POPFD, POPF),
+	ALIAS(INSB, INS),
+	ALIAS(INSW, INS),
+	ALIAS(INSD, INS),
+	ALIAS(OUTSB, OUTS),
+	ALIAS(OUTSW, OUTS),
+	ALIAS(OUTSD, OUTS),
+	ALIAS(MOVSB, MOVS),
+	ALIAS(MOVSW, MOVS),
+	ALIAS(MOVSD, MOVS),
+	ALIAS(CMPSB, CMPS),
+	ALIAS(CMPSW, CMPS),
+	ALIAS(CMPSD, CMPS),
+	ALIAS(STOSB, STOS),
+	ALIAS(STOSW, STOS),
+	ALIAS(STOSD, STOS),
+	ALIAS(LODSB, LODS),
+	ALIAS(LODSW, LODS),
+	ALIAS(LODSD, LODS),
+	ALIAS(SCASB, SCAS),
+	ALIAS(SCASW, SCAS),
+	ALIAS(SCASD, SCAS),
+	ALIAS(PAUSE, NOP),
+	ALIAS(PREFETCHW, NOP),
+	ALIAS(PREFETCHNTA, PREFETCH),
+	ALIAS(PREFETCHT0, PREFETCH),
+	ALIAS(PREFETCHT1, PREFETCH),
+	ALIAS(PREFETCHT2, PREFETCH),
+	ALIAS(LFENCE, FENCE),
+	ALIAS(SFENCE, FENCE),
+	ALIAS(MFENCE, FENCE),
+	ALIAS(UD0, UD),
+	ALIAS(UD1, UD),
+	ALIAS(UD2, UD),
 };
 #undef ALIAS
 
@@ -62,31 +110,51 @@ static const uint16_t mnemonic_of_op[OP_MAX] = {
 
 static const char *const own_names[MNEMONICS - ZYDIS_MNEMONIC_BEHIND_LAST] = {
 #define NAME(mnemonic, text) [ZYDIS_MNEMONIC_##mnemonic - ZYDIS_MNEMONIC_BEHIND_LAST] = text
-	NAME(MOV_CR, "mov cr"), NAME(MOV_R_CR, "mov from cr"), NAME(MOV_DR, "mov dr"), NAME(MOV_R_DR, "mov from dr"),
-	NAME(MOV_SREG, "mov sreg"), NAME(MOV_R_SREG, "mov from sreg"), NAME(PUSH_SREG, "push sreg"), NAME(POP_SREG, "pop sreg"),
-	NAME(CALL_FAR, "call far"), NAME(JMP_FAR, "jmp far"), NAME(RET_FAR, "ret far"),
-	NAME(IMUL2, "imul2"), NAME(IMUL3, "imul3"),
-	NAME(INS, "ins"), NAME(OUTS, "outs"), NAME(MOVS, "movs"), NAME(CMPS, "cmps"), NAME(STOS, "stos"),
-	NAME(LODS, "lods"), NAME(SCAS, "scas"),
-	NAME(UD, "ud"), NAME(FENCE, "fence"),
-	NAME(MOVSD_SSE, "movsd"), NAME(CMPSD_SSE, "cmpsd"),
+	NAME(MOV_CR, "mov cr"),
+	NAME(MOV_R_CR, "mov from cr"),
+	NAME(MOV_DR, "mov dr"),
+	NAME(MOV_R_DR, "mov from dr"),
+	NAME(MOV_SREG, "mov sreg"),
+	NAME(MOV_R_SREG, "mov from sreg"),
+	NAME(PUSH_SREG, "push sreg"),
+	NAME(POP_SREG, "pop sreg"),
+	NAME(CALL_FAR, "call far"),
+	NAME(JMP_FAR, "jmp far"),
+	NAME(RET_FAR, "ret far"),
+	NAME(IMUL2, "imul2"),
+	NAME(IMUL3, "imul3"),
+	NAME(INS, "ins"),
+	NAME(OUTS, "outs"),
+	NAME(MOVS, "movs"),
+	NAME(CMPS, "cmps"),
+	NAME(STOS, "stos"),
+	NAME(LODS, "lods"),
+	NAME(SCAS, "scas"),
+	NAME(UD, "ud"),
+	NAME(FENCE, "fence"),
+	NAME(MOVSD_SSE, "movsd"),
+	NAME(CMPSD_SSE, "cmpsd"),
 #undef NAME
 };
 
-/* Instruction sets of the model: up to Pentium III and SSE2. A mnemonic that is in the list above but of another set (PEXTRW to memory) is #UD. */
+/* Instruction sets of the model: up to Pentium III and SSE2. A mnemonic that is in the list above but of another set
+ * (PEXTRW to memory) is #UD. */
 static const uint8_t isa_set_known[ZYDIS_ISA_SET_MAX_VALUE + 1] = {
-	[ZYDIS_ISA_SET_I86] = 1, [ZYDIS_ISA_SET_I186] = 1, [ZYDIS_ISA_SET_I286PROTECTED] = 1, [ZYDIS_ISA_SET_I286REAL] = 1,
-	[ZYDIS_ISA_SET_I386] = 1, [ZYDIS_ISA_SET_I486] = 1, [ZYDIS_ISA_SET_I486REAL] = 1, [ZYDIS_ISA_SET_PENTIUMREAL] = 1,
-	[ZYDIS_ISA_SET_PENTIUMMMX] = 1, [ZYDIS_ISA_SET_PPRO] = 1, [ZYDIS_ISA_SET_CMOV] = 1, [ZYDIS_ISA_SET_FCMOV] = 1,
-	[ZYDIS_ISA_SET_FAT_NOP] = 1, [ZYDIS_ISA_SET_PREFETCH_NOP] = 1, [ZYDIS_ISA_SET_PAUSE] = 1, [ZYDIS_ISA_SET_RDPMC] = 1,
-	[ZYDIS_ISA_SET_LAHF] = 1, [ZYDIS_ISA_SET_X87] = 1, [ZYDIS_ISA_SET_FXSAVE] = 1, [ZYDIS_ISA_SET_CLFSH] = 1,
-	[ZYDIS_ISA_SET_SSE] = 1, [ZYDIS_ISA_SET_SSE2] = 1, [ZYDIS_ISA_SET_SSE2MMX] = 1, [ZYDIS_ISA_SET_SSEMXCSR] = 1,
+	[ZYDIS_ISA_SET_I86] = 1,          [ZYDIS_ISA_SET_I186] = 1,         [ZYDIS_ISA_SET_I286PROTECTED] = 1,
+	[ZYDIS_ISA_SET_I286REAL] = 1,     [ZYDIS_ISA_SET_I386] = 1,         [ZYDIS_ISA_SET_I486] = 1,
+	[ZYDIS_ISA_SET_I486REAL] = 1,     [ZYDIS_ISA_SET_PENTIUMREAL] = 1,  [ZYDIS_ISA_SET_PENTIUMMMX] = 1,
+	[ZYDIS_ISA_SET_PPRO] = 1,         [ZYDIS_ISA_SET_CMOV] = 1,         [ZYDIS_ISA_SET_FCMOV] = 1,
+	[ZYDIS_ISA_SET_FAT_NOP] = 1,      [ZYDIS_ISA_SET_PREFETCH_NOP] = 1, [ZYDIS_ISA_SET_PAUSE] = 1,
+	[ZYDIS_ISA_SET_RDPMC] = 1,        [ZYDIS_ISA_SET_LAHF] = 1,         [ZYDIS_ISA_SET_X87] = 1,
+	[ZYDIS_ISA_SET_FXSAVE] = 1,       [ZYDIS_ISA_SET_CLFSH] = 1,        [ZYDIS_ISA_SET_SSE] = 1,
+	[ZYDIS_ISA_SET_SSE2] = 1,         [ZYDIS_ISA_SET_SSE2MMX] = 1,      [ZYDIS_ISA_SET_SSEMXCSR] = 1,
 	[ZYDIS_ISA_SET_SSE_PREFETCH] = 1,
 };
 
 /*
- * By MODE_CS32 | MODE_SS32. Every decoder mode that gives an old encoding a new meaning is off: F3 BSF is BSF, F3 BSR is BSR, 0F 1A, 0F 1B, 0F 1C
- * and 0F 1E are NOP. Real mode needs no decoder of its own: what it lacks is in not_in_vm86[].
+ * By MODE_CS32 | MODE_SS32. Every decoder mode that gives an old encoding a new meaning is off: F3 BSF is BSF, F3 BSR
+ * is BSR, 0F 1A, 0F 1B, 0F 1C and 0F 1E are NOP. Real mode needs no decoder of its own: what it lacks is in
+ * not_in_vm86[].
  */
 static const ZydisDecoder decoders[4] = {
 	[0] = { ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16, { 0 } },
@@ -97,15 +165,16 @@ static const ZydisDecoder decoders[4] = {
 
 /* #UD in real and virtual-8086 mode (SDM vol. 3A 20.1.3). */
 static const uint8_t not_in_vm86[OP_FPU_BASE] = {
-	[OP_ARPL] = 1, [OP_LAR] = 1, [OP_LSL] = 1, [OP_VERR] = 1, [OP_VERW] = 1,
+	[OP_ARPL] = 1, [OP_LAR] = 1, [OP_LSL] = 1,  [OP_VERR] = 1, [OP_VERW] = 1,
 	[OP_SLDT] = 1, [OP_STR] = 1, [OP_LLDT] = 1, [OP_LTR] = 1,
 };
 
-/* Operand sizes that the instruction fixes, or that are not what the library calls the operand width. 0: the library's. */
+/* Operand sizes that the instruction fixes, or that are not what the library calls the operand width. 0: the
+ * library's. */
 static const uint8_t fixed_opsize[OP_FPU_BASE] = {
-	[OP_MOV_CR] = 4, [OP_MOV_R_CR] = 4, [OP_MOV_DR] = 4, [OP_MOV_R_DR] = 4,
-	[OP_MOV_SREG] = 2, [OP_LLDT] = 2, [OP_LTR] = 2, [OP_LMSW] = 2, [OP_VERR] = 2, [OP_VERW] = 2, [OP_ARPL] = 2,
-	[OP_XLAT] = 1, [OP_CMPXCHG8B] = 8, [OP_INVLPG] = 1,
+	[OP_MOV_CR] = 4, [OP_MOV_R_CR] = 4, [OP_MOV_DR] = 4,    [OP_MOV_R_DR] = 4, [OP_MOV_SREG] = 2,
+	[OP_LLDT] = 2,   [OP_LTR] = 2,      [OP_LMSW] = 2,      [OP_VERR] = 2,     [OP_VERW] = 2,
+	[OP_ARPL] = 2,   [OP_XLAT] = 1,     [OP_CMPXCHG8B] = 8, [OP_INVLPG] = 1,
 };
 
 /* Register classes: first, how many, distance of two in struct insn's numbering. */
@@ -113,15 +182,9 @@ static const struct {
 	uint16_t first, count;
 	uint8_t stride, bias;
 } register_classes[] = {
-	{ ZYDIS_REGISTER_EAX, 8, 8, 0 },
-	{ ZYDIS_REGISTER_AX, 8, 8, 0 },
-	{ ZYDIS_REGISTER_AL, 4, 8, 0 },
-	{ ZYDIS_REGISTER_AH, 4, 8, 1 },
-	{ ZYDIS_REGISTER_XMM0, 8, 16, 0 },
-	{ ZYDIS_REGISTER_MM0, 8, 8, 0 },
-	{ ZYDIS_REGISTER_ST0, 8, 1, 0 },
-	{ ZYDIS_REGISTER_ES, SEG_COUNT, 1, 0 },
-	{ ZYDIS_REGISTER_CR0, 16, 1, 0 },
+	{ ZYDIS_REGISTER_EAX, 8, 8, 0 },  { ZYDIS_REGISTER_AX, 8, 8, 0 },         { ZYDIS_REGISTER_AL, 4, 8, 0 },
+	{ ZYDIS_REGISTER_AH, 4, 8, 1 },   { ZYDIS_REGISTER_XMM0, 8, 16, 0 },      { ZYDIS_REGISTER_MM0, 8, 8, 0 },
+	{ ZYDIS_REGISTER_ST0, 8, 1, 0 },  { ZYDIS_REGISTER_ES, SEG_COUNT, 1, 0 }, { ZYDIS_REGISTER_CR0, 16, 1, 0 },
 	{ ZYDIS_REGISTER_DR0, 16, 1, 0 },
 };
 
@@ -179,26 +242,20 @@ static unsigned split_mnemonic(const struct raw *r)
 	bool far = r->in.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
 
 	switch (r->in.mnemonic) {
-	case ZYDIS_MNEMONIC_MOV:
-		return split_mov(r);
-	case ZYDIS_MNEMONIC_PUSH:
-		return is_segment(&r->op[0]) ? ZYDIS_MNEMONIC_PUSH_SREG : ZYDIS_MNEMONIC_PUSH;
-	case ZYDIS_MNEMONIC_POP:
-		return is_segment(&r->op[0]) ? ZYDIS_MNEMONIC_POP_SREG : ZYDIS_MNEMONIC_POP;
-	case ZYDIS_MNEMONIC_CALL:
-		return far ? ZYDIS_MNEMONIC_CALL_FAR : ZYDIS_MNEMONIC_CALL;
-	case ZYDIS_MNEMONIC_JMP:
-		return far ? ZYDIS_MNEMONIC_JMP_FAR : ZYDIS_MNEMONIC_JMP;
-	case ZYDIS_MNEMONIC_RET:
-		return far ? ZYDIS_MNEMONIC_RET_FAR : ZYDIS_MNEMONIC_RET;
+	case ZYDIS_MNEMONIC_MOV: return split_mov(r);
+	case ZYDIS_MNEMONIC_PUSH: return is_segment(&r->op[0]) ? ZYDIS_MNEMONIC_PUSH_SREG : ZYDIS_MNEMONIC_PUSH;
+	case ZYDIS_MNEMONIC_POP: return is_segment(&r->op[0]) ? ZYDIS_MNEMONIC_POP_SREG : ZYDIS_MNEMONIC_POP;
+	case ZYDIS_MNEMONIC_CALL: return far ? ZYDIS_MNEMONIC_CALL_FAR : ZYDIS_MNEMONIC_CALL;
+	case ZYDIS_MNEMONIC_JMP: return far ? ZYDIS_MNEMONIC_JMP_FAR : ZYDIS_MNEMONIC_JMP;
+	case ZYDIS_MNEMONIC_RET: return far ? ZYDIS_MNEMONIC_RET_FAR : ZYDIS_MNEMONIC_RET;
 	case ZYDIS_MNEMONIC_IMUL:
-		return r->operands == 1 ? ZYDIS_MNEMONIC_IMUL : r->operands == 2 ? ZYDIS_MNEMONIC_IMUL2 : ZYDIS_MNEMONIC_IMUL3;
+		return r->operands == 1   ? ZYDIS_MNEMONIC_IMUL
+		       : r->operands == 2 ? ZYDIS_MNEMONIC_IMUL2
+		                          : ZYDIS_MNEMONIC_IMUL3;
 	case ZYDIS_MNEMONIC_MOVSD: /* the string instructions' operands are all hidden */
 		return r->operands ? ZYDIS_MNEMONIC_MOVSD_SSE : ZYDIS_MNEMONIC_MOVSD;
-	case ZYDIS_MNEMONIC_CMPSD:
-		return r->operands ? ZYDIS_MNEMONIC_CMPSD_SSE : ZYDIS_MNEMONIC_CMPSD;
-	default:
-		return r->in.mnemonic;
+	case ZYDIS_MNEMONIC_CMPSD: return r->operands ? ZYDIS_MNEMONIC_CMPSD_SSE : ZYDIS_MNEMONIC_CMPSD;
+	default: return r->in.mnemonic;
 	}
 }
 
@@ -359,8 +416,10 @@ static bool ends_trace(const struct insn *in)
 
 static uint8_t prefix_flags(ZydisInstructionAttributes attributes)
 {
-	return (attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE) ? IF_REP : 0) |
-	       (attributes & ZYDIS_ATTRIB_HAS_REPNE ? IF_REPNE : 0) | (attributes & ZYDIS_ATTRIB_HAS_LOCK ? IF_LOCK : 0);
+	bool rep = attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE);
+	bool repne = attributes & ZYDIS_ATTRIB_HAS_REPNE, lock = attributes & ZYDIS_ATTRIB_HAS_LOCK;
+
+	return (rep ? IF_REP : 0) | (repne ? IF_REPNE : 0) | (lock ? IF_LOCK : 0);
 }
 
 /* What decodes, but is not in the model, or not there in this mode. */
@@ -491,7 +550,7 @@ void insn_format(char *buf, size_t size, const uint8_t *bytes, unsigned avail, u
 	if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(d, &context, bytes, avail, &in)) ||
 	    ZYAN_FAILED(ZydisDecoderDecodeOperands(d, &context, &in, operands, in.operand_count)) ||
 	    ZYAN_FAILED(ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL)) ||
-	    ZYAN_FAILED(ZydisFormatterFormatInstruction(&formatter, &in, operands, in.operand_count_visible, buf, size, addr,
-	                                                NULL)))
+	    ZYAN_FAILED(ZydisFormatterFormatInstruction(&formatter, &in, operands, in.operand_count_visible, buf, size,
+	                                                addr, NULL)))
 		snprintf(buf, size, "(bad)");
 }

@@ -1,9 +1,10 @@
 /*
  * ops.h - what the integer handler files (ops_*.c) share, and nobody else includes.
  *
- * Every handler that touches memory exists three times: `_s` for the common address [base + disp32], `_g` for any address, both with
- * the TLB's fast answer only, and `_slow` with everything that can happen. The fast ones call nothing but the next handler, so they need
- * no stack frame; they cannot fault, so they leave c->ip alone. Whatever is not fast tail-calls `_slow`, which starts over.
+ * Every handler that touches memory exists three times: `_s` for the common address [base + disp32], `_g` for any
+ * address, both with the TLB's fast answer only, and `_slow` with everything that can happen. The fast ones call
+ * nothing but the next handler, so they need no stack frame; they cannot fault, so they leave c->ip alone. Whatever
+ * is not fast tail-calls `_slow`, which starts over.
  */
 #ifndef RINGSIDE_VMM_ENGINE_OPS_H
 #define RINGSIDE_VMM_ENGINE_OPS_H
@@ -12,8 +13,19 @@
 
 /* Which handler of a row: form, and shape of the address. */
 enum slot {
-	SLOT_RR, SLOT_RI, SLOT_R, SLOT_I, SLOT_NONE,
-	SLOT_RM_S, SLOT_RM_G, SLOT_MR_S, SLOT_MR_G, SLOT_MI_S, SLOT_MI_G, SLOT_M_S, SLOT_M_G,
+	SLOT_RR,
+	SLOT_RI,
+	SLOT_R,
+	SLOT_I,
+	SLOT_NONE,
+	SLOT_RM_S,
+	SLOT_RM_G,
+	SLOT_MR_S,
+	SLOT_MR_G,
+	SLOT_MI_S,
+	SLOT_MI_G,
+	SLOT_M_S,
+	SLOT_M_G,
 	SLOTS
 };
 enum { SIZE_8, SIZE_16, SIZE_32, SIZES };
@@ -23,8 +35,9 @@ typedef insn_fn *const row[SIZES][SLOTS];
 static inline unsigned insn_slot(const struct insn *in)
 {
 	static const uint8_t slots[] = {
-		[FORM_NONE] = SLOT_NONE, [FORM_RR] = SLOT_RR, [FORM_RI] = SLOT_RI, [FORM_R] = SLOT_R, [FORM_I] = SLOT_I,
-		[FORM_RM] = SLOT_RM_S, [FORM_MR] = SLOT_MR_S, [FORM_MI] = SLOT_MI_S, [FORM_M] = SLOT_M_S,
+		[FORM_NONE] = SLOT_NONE, [FORM_RR] = SLOT_RR,   [FORM_RI] = SLOT_RI,
+		[FORM_R] = SLOT_R,       [FORM_I] = SLOT_I,     [FORM_RM] = SLOT_RM_S,
+		[FORM_MR] = SLOT_MR_S,   [FORM_MI] = SLOT_MI_S, [FORM_M] = SLOT_M_S,
 	};
 	bool general = (in->flags & IF_MEM) && (in->asize != 4 || in->index != GPR_ZERO);
 
@@ -46,29 +59,29 @@ static inline unsigned insn_size(const struct insn *in)
 #define UINT(bits) uint##bits##_t
 #define REG(bits, offset) GPR##bits(c, offset)
 
-#define LOAD_STORE(bits)                                                                                       \
-	static inline uint##bits##_t ld##bits(const void *p)                                                   \
-	{                                                                                                      \
-		uint##bits##_t v;                                                                              \
-		memcpy(&v, p, sizeof(v));                                                                      \
-		return v;                                                                                      \
-	}                                                                                                      \
-	static inline void st##bits(void *p, uint##bits##_t v)                                                 \
-	{                                                                                                      \
-		memcpy(p, &v, sizeof(v));                                                                      \
-	}                                                                                                      \
-	/* Host pointer when segment and TLB answer at once, else NULL. */                                     \
-	static inline const void *fast_read##bits(struct vcpu *c, unsigned seg, uint32_t off)                  \
-	{                                                                                                      \
-		if (unlikely((uint64_t)off + sizeof(uint##bits##_t) > c->seg[seg].rlimit))                     \
-			return NULL;                                                                           \
-		return mmu_fast_read(&c->mmu, mem_linear(c, seg, off), sizeof(uint##bits##_t));                \
-	}                                                                                                      \
-	static inline void *fast_write##bits(struct vcpu *c, unsigned seg, uint32_t off)                       \
-	{                                                                                                      \
-		if (unlikely((uint64_t)off + sizeof(uint##bits##_t) > c->seg[seg].wlimit))                     \
-			return NULL;                                                                           \
-		return mmu_fast_write(&c->mmu, mem_linear(c, seg, off), sizeof(uint##bits##_t));               \
+#define LOAD_STORE(bits)                                                                                               \
+	static inline uint##bits##_t ld##bits(const void *p)                                                           \
+	{                                                                                                              \
+		uint##bits##_t v;                                                                                      \
+		memcpy(&v, p, sizeof(v));                                                                              \
+		return v;                                                                                              \
+	}                                                                                                              \
+	static inline void st##bits(void *p, uint##bits##_t v)                                                         \
+	{                                                                                                              \
+		memcpy(p, &v, sizeof(v));                                                                              \
+	}                                                                                                              \
+	/* Host pointer when segment and TLB answer at once, else NULL. */                                             \
+	static inline const void *fast_read##bits(struct vcpu *c, unsigned seg, uint32_t off)                          \
+	{                                                                                                              \
+		if (unlikely((uint64_t)off + sizeof(uint##bits##_t) > c->seg[seg].rlimit))                             \
+			return NULL;                                                                                   \
+		return mmu_fast_read(&c->mmu, mem_linear(c, seg, off), sizeof(uint##bits##_t));                        \
+	}                                                                                                              \
+	static inline void *fast_write##bits(struct vcpu *c, unsigned seg, uint32_t off)                               \
+	{                                                                                                              \
+		if (unlikely((uint64_t)off + sizeof(uint##bits##_t) > c->seg[seg].wlimit))                             \
+			return NULL;                                                                                   \
+		return mmu_fast_write(&c->mmu, mem_linear(c, seg, off), sizeof(uint##bits##_t));                       \
 	}
 LOAD_STORE(8)
 LOAD_STORE(16)
@@ -88,81 +101,81 @@ static inline uint32_t ea_g(const struct vcpu *c, const struct insn *ip)
 }
 
 /* Reads memory into v, then BODY. */
-#define READER(name, bits, BODY)                                                                               \
-	static __attribute__((noinline)) void name##_slow(struct vcpu *c, const struct insn *ip)               \
-	{                                                                                                      \
-		UINT(bits) v;                                                                                  \
-		BEGIN;                                                                                         \
-		v = mem_read##bits(c, ip->seg, insn_ea(c, ip));                                                \
-		BODY;                                                                                          \
-		NEXT;                                                                                          \
-	}                                                                                                      \
-	READER_FAST(name, bits, s, BODY)                                                                       \
+#define READER(name, bits, BODY)                                                                                       \
+	static __attribute__((noinline)) void name##_slow(struct vcpu *c, const struct insn *ip)                       \
+	{                                                                                                              \
+		UINT(bits) v;                                                                                          \
+		BEGIN;                                                                                                 \
+		v = mem_read##bits(c, ip->seg, insn_ea(c, ip));                                                        \
+		BODY;                                                                                                  \
+		NEXT;                                                                                                  \
+	}                                                                                                              \
+	READER_FAST(name, bits, s, BODY)                                                                               \
 	READER_FAST(name, bits, g, BODY)
-#define READER_FAST(name, bits, shape, BODY)                                                                   \
-	INSN(name##_##shape)                                                                                   \
-	{                                                                                                      \
-		const void *p = fast_read##bits(c, ip->seg, ea_##shape(c, ip));                                \
-		UINT(bits) v;                                                                                  \
-		if (unlikely(!p))                                                                              \
-			return name##_slow(c, ip);                                                             \
-		v = ld##bits(p);                                                                               \
-		BODY;                                                                                          \
-		NEXT;                                                                                          \
+#define READER_FAST(name, bits, shape, BODY)                                                                           \
+	INSN(name##_##shape)                                                                                           \
+	{                                                                                                              \
+		const void *p = fast_read##bits(c, ip->seg, ea_##shape(c, ip));                                        \
+		UINT(bits) v;                                                                                          \
+		if (unlikely(!p))                                                                                      \
+			return name##_slow(c, ip);                                                                     \
+		v = ld##bits(p);                                                                                       \
+		BODY;                                                                                                  \
+		NEXT;                                                                                                  \
 	}
 
 /* Writes VALUE to memory. */
-#define WRITER(name, bits, VALUE)                                                                              \
-	static __attribute__((noinline)) void name##_slow(struct vcpu *c, const struct insn *ip)               \
-	{                                                                                                      \
-		BEGIN;                                                                                         \
-		mem_write##bits(c, ip->seg, insn_ea(c, ip), (UINT(bits))(VALUE));                              \
-		NEXT;                                                                                          \
-	}                                                                                                      \
-	WRITER_FAST(name, bits, s, VALUE)                                                                      \
+#define WRITER(name, bits, VALUE)                                                                                      \
+	static __attribute__((noinline)) void name##_slow(struct vcpu *c, const struct insn *ip)                       \
+	{                                                                                                              \
+		BEGIN;                                                                                                 \
+		mem_write##bits(c, ip->seg, insn_ea(c, ip), (UINT(bits))(VALUE));                                      \
+		NEXT;                                                                                                  \
+	}                                                                                                              \
+	WRITER_FAST(name, bits, s, VALUE)                                                                              \
 	WRITER_FAST(name, bits, g, VALUE)
-#define WRITER_FAST(name, bits, shape, VALUE)                                                                  \
-	INSN(name##_##shape)                                                                                   \
-	{                                                                                                      \
-		void *p = fast_write##bits(c, ip->seg, ea_##shape(c, ip));                                     \
-		if (unlikely(!p))                                                                              \
-			return name##_slow(c, ip);                                                             \
-		st##bits(p, (UINT(bits))(VALUE));                                                              \
-		NEXT;                                                                                          \
+#define WRITER_FAST(name, bits, shape, VALUE)                                                                          \
+	INSN(name##_##shape)                                                                                           \
+	{                                                                                                              \
+		void *p = fast_write##bits(c, ip->seg, ea_##shape(c, ip));                                             \
+		if (unlikely(!p))                                                                                      \
+			return name##_slow(c, ip);                                                                     \
+		st##bits(p, (UINT(bits))(VALUE));                                                                      \
+		NEXT;                                                                                                  \
 	}
 
 /*
  * Memory v becomes VALUE, which may set flags. In the slow case the write may still jump out (MMIO, code pages),
  * so the flags are put in place only after it.
  */
-#define MODIFIER(name, bits, VALUE)                                                                            \
-	static __attribute__((noinline)) void name##_slow(struct vcpu *c, const struct insn *ip)               \
-	{                                                                                                      \
-		struct lazy_flags before = c->lf, after;                                                       \
-		uint32_t ea = insn_ea(c, ip);                                                                  \
-		UINT(bits) v, n;                                                                               \
-		BEGIN;                                                                                         \
-		mem_check_write(c, ip->seg, ea, bits / 8);                                                     \
-		v = mem_read##bits(c, ip->seg, ea);                                                            \
-		n = (UINT(bits))(VALUE);                                                                       \
-		after = c->lf;                                                                                 \
-		c->lf = before;                                                                                \
-		mem_write##bits(c, ip->seg, ea, n);                                                            \
-		c->lf = after;                                                                                 \
-		NEXT;                                                                                          \
-	}                                                                                                      \
-	MODIFIER_FAST(name, bits, s, VALUE)                                                                    \
+#define MODIFIER(name, bits, VALUE)                                                                                    \
+	static __attribute__((noinline)) void name##_slow(struct vcpu *c, const struct insn *ip)                       \
+	{                                                                                                              \
+		struct lazy_flags before = c->lf, after;                                                               \
+		uint32_t ea = insn_ea(c, ip);                                                                          \
+		UINT(bits) v, n;                                                                                       \
+		BEGIN;                                                                                                 \
+		mem_check_write(c, ip->seg, ea, bits / 8);                                                             \
+		v = mem_read##bits(c, ip->seg, ea);                                                                    \
+		n = (UINT(bits))(VALUE);                                                                               \
+		after = c->lf;                                                                                         \
+		c->lf = before;                                                                                        \
+		mem_write##bits(c, ip->seg, ea, n);                                                                    \
+		c->lf = after;                                                                                         \
+		NEXT;                                                                                                  \
+	}                                                                                                              \
+	MODIFIER_FAST(name, bits, s, VALUE)                                                                            \
 	MODIFIER_FAST(name, bits, g, VALUE)
-#define MODIFIER_FAST(name, bits, shape, VALUE)                                                                \
-	INSN(name##_##shape)                                                                                   \
-	{                                                                                                      \
-		void *p = mem_rmw##bits(c, ip->seg, ea_##shape(c, ip));                                        \
-		UINT(bits) v;                                                                                  \
-		if (unlikely(!p))                                                                              \
-			return name##_slow(c, ip);                                                             \
-		v = ld##bits(p);                                                                               \
-		st##bits(p, (UINT(bits))(VALUE));                                                              \
-		NEXT;                                                                                          \
+#define MODIFIER_FAST(name, bits, shape, VALUE)                                                                        \
+	INSN(name##_##shape)                                                                                           \
+	{                                                                                                              \
+		void *p = mem_rmw##bits(c, ip->seg, ea_##shape(c, ip));                                                \
+		UINT(bits) v;                                                                                          \
+		if (unlikely(!p))                                                                                      \
+			return name##_slow(c, ip);                                                                     \
+		v = ld##bits(p);                                                                                       \
+		st##bits(p, (UINT(bits))(VALUE));                                                                      \
+		NEXT;                                                                                                  \
 	}
 
 /*
@@ -179,8 +192,8 @@ static inline uint32_t ea_g(const struct vcpu *c, const struct insn *ip)
 
 static inline uint32_t host_flags(const struct vcpu *c)
 {
-	return (uint32_t)flag_of(c) | (uint32_t)flag_cf(c) << 8 | (uint32_t)flag_pf(c) << 10 | (uint32_t)flag_af(c) << 12 |
-	       (uint32_t)flag_zf(c) << 14 | (uint32_t)flag_sf(c) << 15;
+	return (uint32_t)flag_of(c) | (uint32_t)flag_cf(c) << 8 | (uint32_t)flag_pf(c) << 10 |
+	       (uint32_t)flag_af(c) << 12 | (uint32_t)flag_zf(c) << 14 | (uint32_t)flag_sf(c) << 15;
 }
 
 /* CF, OF, AF as lazy_flags.aux has them. */
@@ -206,11 +219,13 @@ static inline void set_cf(struct vcpu *c, bool cf)
 }
 
 /* Conditions of Jcc, SETcc, CMOVcc; X(name, expression). */
-#define CONDITIONS(X)                                                                                          \
-	X(o, flag_of(c)) X(no, !flag_of(c)) X(b, flag_cf(c)) X(nb, !flag_cf(c)) X(z, flag_zf(c)) X(nz, !flag_zf(c)) \
-	X(be, flag_cf(c) || flag_zf(c)) X(nbe, !(flag_cf(c) || flag_zf(c))) X(s, flag_sf(c)) X(ns, !flag_sf(c))   \
-	X(p, flag_pf(c)) X(np, !flag_pf(c)) X(l, flag_sf(c) != flag_of(c)) X(nl, flag_sf(c) == flag_of(c))        \
-	X(le, flag_zf(c) || flag_sf(c) != flag_of(c)) X(nle, !flag_zf(c) && flag_sf(c) == flag_of(c))
+#define CONDITIONS(X)                                                                                                  \
+	X(o, flag_of(c))                                                                                               \
+	X(no, !flag_of(c)) X(b, flag_cf(c)) X(nb, !flag_cf(c)) X(z, flag_zf(c)) X(nz, !flag_zf(c))                     \
+	        X(be, flag_cf(c) || flag_zf(c)) X(nbe, !(flag_cf(c) || flag_zf(c))) X(s, flag_sf(c))                   \
+	                X(ns, !flag_sf(c)) X(p, flag_pf(c)) X(np, !flag_pf(c)) X(l, flag_sf(c) != flag_of(c))          \
+	                        X(nl, flag_sf(c) == flag_of(c)) X(le, flag_zf(c) || flag_sf(c) != flag_of(c))          \
+	                                X(nle, !flag_zf(c) && flag_sf(c) == flag_of(c))
 
 /* Stack pointer, by the width of SS. */
 static inline uint32_t stack_pointer(const struct vcpu *c)

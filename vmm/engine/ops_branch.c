@@ -1,9 +1,9 @@
 /*
  * ops_branch.c - near control flow: Jcc, JCXZ, LOOPcc, JMP, CALL, RET.
  *
- * All of these end a trace. A target beyond the limit of CS raises #GP(0) before anything has changed, so every handler checks it first.
- * Forms for a 32-bit operand size and stack are apart from the general ones, because they are what kernels are made of.
- * Bound by interp_bind_int(); far transfers are in ops_system.c.
+ * All of these end a trace. A target beyond the limit of CS raises #GP(0) before anything has changed, so every
+ * handler checks it first. Forms for a 32-bit operand size and stack are apart from the general ones, because they
+ * are what kernels are made of. Bound by interp_bind_int(); far transfers are in ops_system.c.
  */
 #include "vmm/engine/ops.h"
 
@@ -13,12 +13,12 @@ static __attribute__((noinline, cold)) void bad_target(struct vcpu *c, const str
 	vcpu_raise_error(c, VEC_GP, 0);
 }
 
-#define JUMP(target)                                                                                           \
-	do {                                                                                                   \
-		uint32_t to = (target);                                                                        \
-		if (unlikely(to > c->seg[SEG_CS].limit))                                                       \
-			return bad_target(c, ip);                                                              \
-		END(to);                                                                                       \
+#define JUMP(target)                                                                                                   \
+	do {                                                                                                           \
+		uint32_t to = (target);                                                                                \
+		if (unlikely(to > c->seg[SEG_CS].limit))                                                               \
+			return bad_target(c, ip);                                                                      \
+		END(to);                                                                                               \
 	} while (0)
 
 #define RELATIVE_32 (NEXT_RIP(c, ip) + ip->imm)
@@ -26,18 +26,18 @@ static __attribute__((noinline, cold)) void bad_target(struct vcpu *c, const str
 
 /* ---- Jcc ---- */
 
-#define JCC(cc, condition)                                                                                     \
-	INSN(j##cc##_32)                                                                                       \
-	{                                                                                                      \
-		if (condition)                                                                                 \
-			JUMP(RELATIVE_32);                                                                     \
-		END(NEXT_RIP(c, ip));                                                                          \
-	}                                                                                                      \
-	INSN(j##cc##_16)                                                                                       \
-	{                                                                                                      \
-		if (condition)                                                                                 \
-			JUMP(RELATIVE_16);                                                                     \
-		END(NEXT_RIP(c, ip));                                                                          \
+#define JCC(cc, condition)                                                                                             \
+	INSN(j##cc##_32)                                                                                               \
+	{                                                                                                              \
+		if (condition)                                                                                         \
+			JUMP(RELATIVE_32);                                                                             \
+		END(NEXT_RIP(c, ip));                                                                                  \
+	}                                                                                                              \
+	INSN(j##cc##_16)                                                                                               \
+	{                                                                                                              \
+		if (condition)                                                                                         \
+			JUMP(RELATIVE_16);                                                                             \
+		END(NEXT_RIP(c, ip));                                                                                  \
 	}
 CONDITIONS(JCC)
 #define JCC_ROW(cc, condition) { j##cc##_16, j##cc##_32 },
@@ -63,15 +63,15 @@ static inline uint32_t relative_target(const struct vcpu *c, const struct insn *
 	return ip->opsize == 4 ? RELATIVE_32 : RELATIVE_16;
 }
 
-#define LOOP(name, condition)                                                                                  \
-	INSN(name)                                                                                             \
-	{                                                                                                      \
-		uint32_t left = counter(c, ip) - 1, target = relative_target(c, ip);                           \
-		bool taken = (ip->asize == 4 ? left : left & 0xffff) != 0 && (condition);                      \
-		if (unlikely(taken && target > c->seg[SEG_CS].limit))                                          \
-			return bad_target(c, ip);                                                              \
-		set_counter(c, ip, left);                                                                      \
-		END(taken ? target : NEXT_RIP(c, ip));                                                         \
+#define LOOP(name, condition)                                                                                          \
+	INSN(name)                                                                                                     \
+	{                                                                                                              \
+		uint32_t left = counter(c, ip) - 1, target = relative_target(c, ip);                                   \
+		bool taken = (ip->asize == 4 ? left : left & 0xffff) != 0 && (condition);                              \
+		if (unlikely(taken && target > c->seg[SEG_CS].limit))                                                  \
+			return bad_target(c, ip);                                                                      \
+		set_counter(c, ip, left);                                                                              \
+		END(taken ? target : NEXT_RIP(c, ip));                                                                 \
 	}
 LOOP(loop, true)
 LOOP(loope, flag_zf(c))
@@ -86,10 +86,22 @@ INSN(jcxz)
 
 /* ---- JMP ---- */
 
-INSN(jmp_i_32) { JUMP(RELATIVE_32); }
-INSN(jmp_i_16) { JUMP(RELATIVE_16); }
-INSN(jmp_r_32) { JUMP(GPR32(c, ip->rm)); }
-INSN(jmp_r_16) { JUMP(GPR16(c, ip->rm)); }
+INSN(jmp_i_32)
+{
+	JUMP(RELATIVE_32);
+}
+INSN(jmp_i_16)
+{
+	JUMP(RELATIVE_16);
+}
+INSN(jmp_r_32)
+{
+	JUMP(GPR32(c, ip->rm));
+}
+INSN(jmp_r_16)
+{
+	JUMP(GPR16(c, ip->rm));
+}
 
 INSN(jmp_m_32)
 {
@@ -136,16 +148,16 @@ INSN(call_m)
 }
 
 /* Operand and stack 32 bits wide. */
-#define CALL_32(name, TARGET)                                                                                  \
-	INSN(name##_32)                                                                                        \
-	{                                                                                                      \
-		uint32_t sp = GPR32(c, 8 * R_SP) - 4, next = NEXT_RIP(c, ip), target = (TARGET);               \
-		void *p = fast_write32(c, SEG_SS, sp);                                                         \
-		if (unlikely(!p || target > c->seg[SEG_CS].limit))                                             \
-			return name(c, ip);                                                                    \
-		st32(p, next);                                                                                 \
-		GPR32(c, 8 * R_SP) = sp;                                                                       \
-		END(target);                                                                                   \
+#define CALL_32(name, TARGET)                                                                                          \
+	INSN(name##_32)                                                                                                \
+	{                                                                                                              \
+		uint32_t sp = GPR32(c, 8 * R_SP) - 4, next = NEXT_RIP(c, ip), target = (TARGET);                       \
+		void *p = fast_write32(c, SEG_SS, sp);                                                                 \
+		if (unlikely(!p || target > c->seg[SEG_CS].limit))                                                     \
+			return name(c, ip);                                                                            \
+		st32(p, next);                                                                                         \
+		GPR32(c, 8 * R_SP) = sp;                                                                               \
+		END(target);                                                                                           \
 	}
 CALL_32(call_i, next + ip->imm)
 CALL_32(call_r, GPR32(c, ip->rm))
@@ -221,21 +233,13 @@ insn_fn *bind_branch(const struct insn *in, unsigned mode)
 	if (in->op >= OP_JO && in->op <= OP_JNLE)
 		return jcc[in->op - OP_JO][wide];
 	switch (in->op) {
-	case OP_JCXZ:
-		return jcxz;
-	case OP_LOOP:
-		return loop;
-	case OP_LOOPE:
-		return loope;
-	case OP_LOOPNE:
-		return loopne;
-	case OP_JMP:
-		return bind_jmp(in, wide);
-	case OP_CALL:
-		return bind_call(in, wide_stack);
-	case OP_RET:
-		return wide_stack ? ret_32 : ret;
-	default:
-		return NULL;
+	case OP_JCXZ: return jcxz;
+	case OP_LOOP: return loop;
+	case OP_LOOPE: return loope;
+	case OP_LOOPNE: return loopne;
+	case OP_JMP: return bind_jmp(in, wide);
+	case OP_CALL: return bind_call(in, wide_stack);
+	case OP_RET: return wide_stack ? ret_32 : ret;
+	default: return NULL;
 	}
 }

@@ -1,6 +1,6 @@
 /*
- * ops_misc.c - what fits no other family: decimal arithmetic, BOUND, ARPL, CLD, STD, NOP and the hints, CLFLUSH, UD; and
- * interp_bind_int(), which asks each family.
+ * ops_misc.c - what fits no other family: decimal arithmetic, BOUND, ARPL, CLD, STD, NOP and the hints, CLFLUSH, UD;
+ * and interp_bind_int(), which asks each family.
  *
  * Decimal arithmetic, SALC and BOUND do not exist in the host's 64-bit mode, so they are done in software here.
  */
@@ -11,9 +11,9 @@
 #define AX GPR16(c, 0)
 
 /*
- * The flags that the manual leaves undefined (OF, SF, ZF, PF of AAA and AAS; OF of DAA and DAS; OF, AF, CF of AAD) are those of
- * the addition or subtraction inside, of AX in AAA and AAS before AL is masked, else of AL. So do AMD's processors; Intel's clear OF
- * and take the rest from the final AL. AAM clears OF, AF and CF on all.
+ * The flags that the manual leaves undefined (OF, SF, ZF, PF of AAA and AAS; OF of DAA and DAS; OF, AF, CF of AAD)
+ * are those of the addition or subtraction inside, of AX in AAA and AAS before AL is masked, else of AL. So do AMD's
+ * processors; Intel's clear OF and take the rest from the final AL. AAM clears OF, AF and CF on all.
  */
 static void set_decimal_flags(struct vcpu *c, int32_t r, bool af, bool cf, bool of)
 {
@@ -97,19 +97,23 @@ INSN(aad)
 	NEXT;
 }
 
-INSN(salc) { AL = flag_cf(c) ? 0xff : 0; NEXT; }
+INSN(salc)
+{
+	AL = flag_cf(c) ? 0xff : 0;
+	NEXT;
+}
 
-#define BOUND(bits, type)                                                                                      \
-	INSN(bound##bits)                                                                                      \
-	{                                                                                                      \
-		type index = (type)REG(bits, ip->reg), low, high;                                              \
-		uint32_t ea = insn_ea(c, ip);                                                                  \
-		BEGIN;                                                                                         \
-		low = (type)mem_read##bits(c, ip->seg, ea);                                                    \
-		high = (type)mem_read##bits(c, ip->seg, ea + bits / 8);                                        \
-		if (index < low || index > high)                                                               \
-			vcpu_raise(c, VEC_BR);                                                                 \
-		NEXT;                                                                                          \
+#define BOUND(bits, type)                                                                                              \
+	INSN(bound##bits)                                                                                              \
+	{                                                                                                              \
+		type index = (type)REG(bits, ip->reg), low, high;                                                      \
+		uint32_t ea = insn_ea(c, ip);                                                                          \
+		BEGIN;                                                                                                 \
+		low = (type)mem_read##bits(c, ip->seg, ea);                                                            \
+		high = (type)mem_read##bits(c, ip->seg, ea + bits / 8);                                                \
+		if (index < low || index > high)                                                                       \
+			vcpu_raise(c, VEC_BR);                                                                         \
+		NEXT;                                                                                                  \
 	}
 BOUND(16, int16_t)
 BOUND(32, int32_t)
@@ -153,9 +157,20 @@ INSN(arpl_mr)
 	NEXT;
 }
 
-INSN(cld) { c->eflags &= ~FL_DF; NEXT; }
-INSN(std) { c->eflags |= FL_DF; NEXT; }
-INSN(nop) { NEXT; }
+INSN(cld)
+{
+	c->eflags &= ~FL_DF;
+	NEXT;
+}
+INSN(std)
+{
+	c->eflags |= FL_DF;
+	NEXT;
+}
+INSN(nop)
+{
+	NEXT;
+}
 
 /* Has nothing to flush, but faults like a load (SDM vol. 2). */
 INSN(clflush)
@@ -174,9 +189,9 @@ INSN(ud)
 insn_fn *bind_misc(const struct insn *in, unsigned mode)
 {
 	static insn_fn *const handlers[OP_FPU_BASE] = {
-		[OP_AAA] = aaa, [OP_AAS] = aas, [OP_DAA] = daa, [OP_DAS] = das, [OP_AAM] = aam, [OP_AAD] = aad, [OP_SALC] = salc,
-		[OP_CLD] = cld, [OP_STD] = std, [OP_CLFLUSH] = clflush, [OP_UD] = ud,
-		[OP_NOP] = nop, [OP_PREFETCH] = nop, [OP_FENCE] = nop,
+		[OP_AAA] = aaa, [OP_AAS] = aas,   [OP_DAA] = daa,      [OP_DAS] = das,   [OP_AAM] = aam,
+		[OP_AAD] = aad, [OP_SALC] = salc, [OP_CLD] = cld,      [OP_STD] = std,   [OP_CLFLUSH] = clflush,
+		[OP_UD] = ud,   [OP_NOP] = nop,   [OP_PREFETCH] = nop, [OP_FENCE] = nop,
 	};
 
 	(void)mode;
@@ -192,7 +207,8 @@ insn_fn *bind_misc(const struct insn *in, unsigned mode)
 insn_fn *interp_bind_int(const struct insn *in, unsigned mode)
 {
 	static insn_fn *(*const families[])(const struct insn *, unsigned) = {
-		bind_mov, bind_alu, bind_branch, bind_stack, bind_shift, bind_bit, bind_muldiv, bind_string, bind_system, bind_misc,
+		bind_mov, bind_alu,    bind_branch, bind_stack,  bind_shift,
+		bind_bit, bind_muldiv, bind_string, bind_system, bind_misc,
 	};
 
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {

@@ -1,43 +1,45 @@
 /*
  * ops_shift.c - ROL, ROR, RCL, RCR, SHL, SHR, SAR, SHLD, SHRD.
  *
- * The manual leaves OF undefined for counts other than 1, AF after shifts, and everything for counts beyond the operand. All of it
- * is what the host's instruction gives: each function here executes it. A masked count of 0 changes nothing, but memory is
- * written (and may fault) all the same, as on every processor looked at. Bound by interp_bind_int().
+ * The manual leaves OF undefined for counts other than 1, AF after shifts, and everything for counts beyond the
+ * operand. All of it is what the host's instruction gives: each function here executes it. A masked count of 0
+ * changes nothing, but memory is written (and may fault) all the same, as on every processor looked at. Bound by
+ * interp_bind_int().
  */
 #include "vmm/engine/ops.h"
 
 /*
- * The host's flags going in are the guest's as far as an instruction could keep them: CF for RCL and RCR, AF for shifts. OF and, for shifts, SF,
- * ZF, PF are always written when the count is not 0; rotates keep SF, ZF, AF, PF, which never leave c->lf.
+ * The host's flags going in are the guest's as far as an instruction could keep them: CF for RCL and RCR, AF for
+ * shifts. OF and, for shifts, SF, ZF, PF are always written when the count is not 0; rotates keep SF, ZF, AF, PF,
+ * which never leave c->lf.
  */
 static inline uint32_t shift_flags_in(const struct vcpu *c)
 {
 	return ((c->lf.aux >> 23) & HOST_CF) | ((c->lf.aux << 9) & HOST_AF);
 }
 
-#define ROTATE(name, bits, insn)                                                                               \
-	static inline uint32_t name##bits(struct vcpu *c, uint32_t v, unsigned count)                          \
-	{                                                                                                      \
-		uint32_t ax = shift_flags_in(c);                                                               \
-		if (!count)                                                                                    \
-			return v;                                                                              \
-		__asm__("sahf\n\t" insn HOST_FLAGS_OUT : "+a"(ax), [v] "+q"(v) : "c"(count) : "cc");           \
-		c->lf.aux = (c->lf.aux & 0x3fffffffu) | (aux_from_host(ax) & 0xc0000000u);                     \
-		return v;                                                                                      \
+#define ROTATE(name, bits, insn)                                                                                       \
+	static inline uint32_t name##bits(struct vcpu *c, uint32_t v, unsigned count)                                  \
+	{                                                                                                              \
+		uint32_t ax = shift_flags_in(c);                                                                       \
+		if (!count)                                                                                            \
+			return v;                                                                                      \
+		__asm__("sahf\n\t" insn HOST_FLAGS_OUT : "+a"(ax), [v] "+q"(v) : "c"(count) : "cc");                   \
+		c->lf.aux = (c->lf.aux & 0x3fffffffu) | (aux_from_host(ax) & 0xc0000000u);                             \
+		return v;                                                                                              \
 	}
-#define SHIFT(name, bits, insn)                                                                                \
-	static inline uint32_t name##bits(struct vcpu *c, uint32_t v, unsigned count)                          \
-	{                                                                                                      \
-		uint32_t ax = shift_flags_in(c);                                                               \
-		if (!count)                                                                                    \
-			return v;                                                                              \
-		__asm__("sahf\n\t" insn HOST_FLAGS_OUT : "+a"(ax), [v] "+q"(v) : "c"(count) : "cc");           \
-		flags_set_lazy(c, bits, v, 0);                                                                 \
-		c->lf.aux = aux_from_host(ax);                                                                 \
-		return v;                                                                                      \
+#define SHIFT(name, bits, insn)                                                                                        \
+	static inline uint32_t name##bits(struct vcpu *c, uint32_t v, unsigned count)                                  \
+	{                                                                                                              \
+		uint32_t ax = shift_flags_in(c);                                                                       \
+		if (!count)                                                                                            \
+			return v;                                                                                      \
+		__asm__("sahf\n\t" insn HOST_FLAGS_OUT : "+a"(ax), [v] "+q"(v) : "c"(count) : "cc");                   \
+		flags_set_lazy(c, bits, v, 0);                                                                         \
+		c->lf.aux = aux_from_host(ax);                                                                         \
+		return v;                                                                                              \
 	}
-#define SHIFT_SIZES(kind, name, insn)                                                                          \
+#define SHIFT_SIZES(kind, name, insn)                                                                                  \
 	kind(name, 8, insn "b %%cl, %b[v]") kind(name, 16, insn "w %%cl, %w[v]") kind(name, 32, insn "l %%cl, %k[v]")
 SHIFT_SIZES(ROTATE, rol, "rol")
 SHIFT_SIZES(ROTATE, ror, "ror")
@@ -50,10 +52,18 @@ SHIFT_SIZES(SHIFT, sar, "sar")
 #define COUNT_IMM (ip->imm & 31)
 #define COUNT_CL (GPR8(c, 8 * R_CX) & 31u)
 
-#define SHIFT_HANDLERS(op, bits)                                                                               \
-	INSN(op##bits##_ri) { REG(bits, ip->rm) = (UINT(bits))op##bits(c, REG(bits, ip->rm), COUNT_IMM); NEXT; } \
-	INSN(op##bits##_r) { REG(bits, ip->rm) = (UINT(bits))op##bits(c, REG(bits, ip->rm), COUNT_CL); NEXT; } \
-	MODIFIER(op##bits##_mi, bits, op##bits(c, v, COUNT_IMM))                                               \
+#define SHIFT_HANDLERS(op, bits)                                                                                       \
+	INSN(op##bits##_ri)                                                                                            \
+	{                                                                                                              \
+		REG(bits, ip->rm) = (UINT(bits))op##bits(c, REG(bits, ip->rm), COUNT_IMM);                             \
+		NEXT;                                                                                                  \
+	}                                                                                                              \
+	INSN(op##bits##_r)                                                                                             \
+	{                                                                                                              \
+		REG(bits, ip->rm) = (UINT(bits))op##bits(c, REG(bits, ip->rm), COUNT_CL);                              \
+		NEXT;                                                                                                  \
+	}                                                                                                              \
+	MODIFIER(op##bits##_mi, bits, op##bits(c, v, COUNT_IMM))                                                       \
 	MODIFIER(op##bits##_m, bits, op##bits(c, v, COUNT_CL))
 #define SHIFT_HANDLER_SIZES(op) SHIFT_HANDLERS(op, 8) SHIFT_HANDLERS(op, 16) SHIFT_HANDLERS(op, 32)
 SHIFT_HANDLER_SIZES(rol)
@@ -65,8 +75,14 @@ SHIFT_HANDLER_SIZES(shr)
 SHIFT_HANDLER_SIZES(sar)
 
 /* IF_CL needs no row of its own: the count is CL in the forms without an immediate. */
-#define SHIFT_SLOTS(n) { [SLOT_RI] = n##_ri, [SLOT_R] = n##_r, SLOTS_MI(n), SLOTS_M(n) }
-#define SHIFT_ROW(op) { SHIFT_SLOTS(op##8), SHIFT_SLOTS(op##16), SHIFT_SLOTS(op##32) }
+#define SHIFT_SLOTS(n)                                                                                                 \
+	{                                                                                                              \
+		[SLOT_RI] = n##_ri, [SLOT_R] = n##_r, SLOTS_MI(n), SLOTS_M(n)                                          \
+	}
+#define SHIFT_ROW(op)                                                                                                  \
+	{                                                                                                              \
+		SHIFT_SLOTS(op##8), SHIFT_SLOTS(op##16), SHIFT_SLOTS(op##32)                                           \
+	}
 static row shift_rows[] = {
 	[OP_ROL - OP_ROL] = SHIFT_ROW(rol), [OP_ROR - OP_ROL] = SHIFT_ROW(ror), [OP_RCL - OP_ROL] = SHIFT_ROW(rcl),
 	[OP_RCR - OP_ROL] = SHIFT_ROW(rcr), [OP_SHL - OP_ROL] = SHIFT_ROW(shl), [OP_SHR - OP_ROL] = SHIFT_ROW(shr),
@@ -75,34 +91,39 @@ static row shift_rows[] = {
 
 /* ---- SHLD, SHRD ---- */
 
-#define DOUBLE(name, bits, insn)                                                                               \
-	static inline uint32_t name##bits(struct vcpu *c, uint32_t v, uint32_t src, unsigned count)            \
-	{                                                                                                      \
-		uint32_t ax = shift_flags_in(c);                                                               \
-		if (!count)                                                                                    \
-			return v;                                                                              \
-		__asm__("sahf\n\t" insn HOST_FLAGS_OUT                                                         \
-			: "+a"(ax), [v] "+r"(v) : "c"(count), [src] "r"(src) : "cc");                          \
-		flags_set_lazy(c, bits, v, 0);                                                                 \
-		c->lf.aux = aux_from_host(ax);                                                                 \
-		return v;                                                                                      \
-	}                                                                                                      \
-	DOUBLE_HANDLERS(name, bits, imm, COUNT_IMM)                                                            \
+#define DOUBLE(name, bits, insn)                                                                                       \
+	static inline uint32_t name##bits(struct vcpu *c, uint32_t v, uint32_t src, unsigned count)                    \
+	{                                                                                                              \
+		uint32_t ax = shift_flags_in(c);                                                                       \
+		if (!count)                                                                                            \
+			return v;                                                                                      \
+		__asm__("sahf\n\t" insn HOST_FLAGS_OUT : "+a"(ax), [v] "+r"(v) : "c"(count), [src] "r"(src) : "cc");   \
+		flags_set_lazy(c, bits, v, 0);                                                                         \
+		c->lf.aux = aux_from_host(ax);                                                                         \
+		return v;                                                                                              \
+	}                                                                                                              \
+	DOUBLE_HANDLERS(name, bits, imm, COUNT_IMM)                                                                    \
 	DOUBLE_HANDLERS(name, bits, cl, COUNT_CL)
-#define DOUBLE_HANDLERS(name, bits, by, COUNT)                                                                 \
-	INSN(name##bits##_##by##_rr)                                                                           \
-	{                                                                                                      \
-		REG(bits, ip->rm) = (UINT(bits))name##bits(c, REG(bits, ip->rm), REG(bits, ip->reg), COUNT);   \
-		NEXT;                                                                                          \
-	}                                                                                                      \
+#define DOUBLE_HANDLERS(name, bits, by, COUNT)                                                                         \
+	INSN(name##bits##_##by##_rr)                                                                                   \
+	{                                                                                                              \
+		REG(bits, ip->rm) = (UINT(bits))name##bits(c, REG(bits, ip->rm), REG(bits, ip->reg), COUNT);           \
+		NEXT;                                                                                                  \
+	}                                                                                                              \
 	MODIFIER(name##bits##_##by##_mr, bits, name##bits(c, v, REG(bits, ip->reg), COUNT))
 DOUBLE(shld, 16, "shldw %%cl, %w[src], %w[v]")
 DOUBLE(shld, 32, "shldl %%cl, %k[src], %k[v]")
 DOUBLE(shrd, 16, "shrdw %%cl, %w[src], %w[v]")
 DOUBLE(shrd, 32, "shrdl %%cl, %k[src], %k[v]")
 
-#define DOUBLE_SLOTS(n) { [SLOT_RR] = n##_rr, SLOTS_MR(n) }
-#define DOUBLE_ROW(op, by) { [SIZE_16] = DOUBLE_SLOTS(op##16_##by), [SIZE_32] = DOUBLE_SLOTS(op##32_##by) }
+#define DOUBLE_SLOTS(n)                                                                                                \
+	{                                                                                                              \
+		[SLOT_RR] = n##_rr, SLOTS_MR(n)                                                                        \
+	}
+#define DOUBLE_ROW(op, by)                                                                                             \
+	{                                                                                                              \
+		[SIZE_16] = DOUBLE_SLOTS(op##16_##by), [SIZE_32] = DOUBLE_SLOTS(op##32_##by)                           \
+	}
 static row double_rows[2][2] = {
 	{ DOUBLE_ROW(shld, imm), DOUBLE_ROW(shld, cl) },
 	{ DOUBLE_ROW(shrd, imm), DOUBLE_ROW(shrd, cl) },

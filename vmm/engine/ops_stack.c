@@ -1,9 +1,9 @@
 /*
  * ops_stack.c - PUSH, POP, PUSHA, POPA, ENTER, LEAVE.
  *
- * The stack pointer moves after the memory access, so a fault leaves it. What touches several slots checks them all first. Forms
- * with `_32` are for a 32-bit operand size and stack; the others take both from the instruction and from SS.
- * Bound by interp_bind_int(). PUSHF, POPF and segment registers are in ops_system.c.
+ * The stack pointer moves after the memory access, so a fault leaves it. What touches several slots checks them all
+ * first. Forms with `_32` are for a 32-bit operand size and stack; the others take both from the instruction and from
+ * SS. Bound by interp_bind_int(). PUSHF, POPF and segment registers are in ops_system.c.
  */
 #include "vmm/engine/ops.h"
 
@@ -44,16 +44,16 @@ INSN(push_m)
 	return push_value(c, ip, v);
 }
 
-#define PUSH_32(name, value)                                                                                   \
-	INSN(name##_32)                                                                                        \
-	{                                                                                                      \
-		uint32_t sp = ESP - 4;                                                                         \
-		void *p = fast_write32(c, SEG_SS, sp);                                                         \
-		if (unlikely(!p))                                                                              \
-			return name(c, ip);                                                                    \
-		st32(p, value);                                                                                \
-		ESP = sp;                                                                                      \
-		NEXT;                                                                                          \
+#define PUSH_32(name, value)                                                                                           \
+	INSN(name##_32)                                                                                                \
+	{                                                                                                              \
+		uint32_t sp = ESP - 4;                                                                                 \
+		void *p = fast_write32(c, SEG_SS, sp);                                                                 \
+		if (unlikely(!p))                                                                                      \
+			return name(c, ip);                                                                            \
+		st32(p, value);                                                                                        \
+		ESP = sp;                                                                                              \
+		NEXT;                                                                                                  \
 	}
 PUSH_32(push_r, GPR32(c, ip->rm))
 PUSH_32(push_i, ip->imm)
@@ -238,21 +238,15 @@ insn_fn *bind_stack(const struct insn *in, unsigned mode)
 	bool wide = in->opsize == 4 && (mode & MODE_SS32);
 
 	switch (in->op) {
-	case OP_PUSH:
-		return bind_push(in, wide);
+	case OP_PUSH: return bind_push(in, wide);
 	case OP_POP:
 		if (in->form == FORM_M)
 			return pop_m;
 		return wide ? pop_r_32 : pop_r;
-	case OP_PUSHA:
-		return pusha;
-	case OP_POPA:
-		return popa;
-	case OP_ENTER:
-		return enter;
-	case OP_LEAVE:
-		return wide ? leave_32 : leave;
-	default:
-		return NULL;
+	case OP_PUSHA: return pusha;
+	case OP_POPA: return popa;
+	case OP_ENTER: return enter;
+	case OP_LEAVE: return wide ? leave_32 : leave;
+	default: return NULL;
 	}
 }

@@ -1,9 +1,11 @@
 /*
- * ops_system.c - what deprivileging is about: privileged, sensitive, segment and software-interrupt instructions in the real view.
+ * ops_system.c - what deprivileging is about: privileged, sensitive, segment and software-interrupt instructions in
+ * the real view.
  *
  *   privileged       the real CPL, IOPL and TSD say no: a real #GP(0), always. trap/ emulates.
- *   sensitive        caught (EXIT_SENSITIVE, nothing done) when the mode key says so; otherwise they run here as the bare processor would run them
- *                    under the VMM's tables, and when the guest is told or tells a lie under policy `leak`, hooks.leak hears of it
+ *   sensitive        caught (EXIT_SENSITIVE, nothing done) when the mode key says so; otherwise they run here as the
+ *                    bare processor would run them under the VMM's tables, and when the guest is told or tells a lie
+ *                    under policy `leak`, hooks.leak hears of it
  *   segment loads    run, through the filtered descriptors
  *   INT n and kin    EXIT_SOFTINT: the interrupt table is the VMM's
  *
@@ -15,8 +17,8 @@
 #include "vmm/engine/ops.h"
 #include "vmm/ring/ring.h"
 
-/* What SGDT, SIDT, SLDT and STR show of the VMM: its tables live above everything a guest maps, its GDT is full, its IDT has 256 gates, its
- * LDTR is null and its TSS is the first descriptor. */
+/* What SGDT, SIDT, SLDT and STR show of the VMM: its tables live above everything a guest maps, its GDT is full, its
+ * IDT has 256 gates, its LDTR is null and its TSS is the first descriptor. */
 #define VMM_GDT_BASE 0xffc00000u
 #define VMM_GDT_LIMIT 0xffffu
 #define VMM_IDT_BASE 0xffc10000u
@@ -24,7 +26,7 @@
 #define VMM_LDTR 0x0000u
 #define VMM_TR 0x0008u
 
-#define DESC_ATTR_LOW_SHIFT 8   /* segment.attr bits 0..7 in the descriptor's high half */
+#define DESC_ATTR_LOW_SHIFT 8 /* segment.attr bits 0..7 in the descriptor's high half */
 #define DESC_ATTR_MASK 0x00f0ff00u
 
 _Noreturn void interp_exit(struct vcpu *c, const struct insn *ip, enum exit_reason reason)
@@ -104,7 +106,8 @@ static void lied(struct vcpu *c, const struct insn *ip)
 }
 
 /* SGDT and SIDT store the whole base whatever the operand size, as all 32-bit processors do. */
-static void store_table(struct vcpu *c, const struct insn *ip, uint32_t base, uint16_t limit, const struct table_reg *guest)
+static void store_table(struct vcpu *c, const struct insn *ip, uint32_t base, uint16_t limit,
+                        const struct table_reg *guest)
 {
 	uint8_t image[6];
 
@@ -197,14 +200,11 @@ static bool judge(unsigned op, uint16_t attr, uint16_t sel, unsigned cpl)
 	if (!visible(attr, sel, cpl))
 		return false;
 	switch (op) {
-	case OP_LAR:
-		return (attr & SEG_S) || (TYPES_LAR >> (attr & SEG_TYPE)) & 1;
-	case OP_LSL:
-		return (attr & SEG_S) || (TYPES_LSL >> (attr & SEG_TYPE)) & 1;
+	case OP_LAR: return (attr & SEG_S) || (TYPES_LAR >> (attr & SEG_TYPE)) & 1;
+	case OP_LSL: return (attr & SEG_S) || (TYPES_LSL >> (attr & SEG_TYPE)) & 1;
 	case OP_VERR: /* data, or readable code */
 		return (attr & SEG_S) && (!(attr & SEG_CODE) || (attr & SEG_WRITABLE));
-	default: /* VERW: writable data */
-		return (attr & SEG_S) && !(attr & SEG_CODE) && (attr & SEG_WRITABLE);
+	default: /* VERW: writable data */ return (attr & SEG_S) && !(attr & SEG_CODE) && (attr & SEG_WRITABLE);
 	}
 }
 
@@ -348,7 +348,8 @@ INSN(pop_sreg)
 	NEXT;
 }
 
-/* No interrupt or debug trap between a load of SS and the instruction after it (SDM vol. 3A 6.8.3); LSS has no such shadow. */
+/* No interrupt or debug trap between a load of SS and the instruction after it (SDM vol. 3A 6.8.3); LSS has no such
+ * shadow. */
 INSN(mov_ss)
 {
 	BEGIN;
@@ -384,12 +385,21 @@ static void load_far_pointer(struct vcpu *c, const struct insn *ip, unsigned seg
 		GPR16(c, ip->reg) = (uint16_t)off;
 }
 
-#define LOAD_FAR(name, seg) INSN(name) { load_far_pointer(c, ip, seg); NEXT; }
+#define LOAD_FAR(name, seg)                                                                                            \
+	INSN(name)                                                                                                     \
+	{                                                                                                              \
+		load_far_pointer(c, ip, seg);                                                                          \
+		NEXT;                                                                                                  \
+	}
 LOAD_FAR(les, SEG_ES)
 LOAD_FAR(lds, SEG_DS)
 LOAD_FAR(lfs, SEG_FS)
 LOAD_FAR(lgs, SEG_GS)
-INSN(lss) { load_far_pointer(c, ip, SEG_SS); END(NEXT_RIP(c, ip)); }
+INSN(lss)
+{
+	load_far_pointer(c, ip, SEG_SS);
+	END(NEXT_RIP(c, ip));
+}
 
 /* ---- far transfers; far_*_native() set c->rip ---- */
 
@@ -443,33 +453,51 @@ INSN(ret_far)
 /* ---- binding ---- */
 
 static insn_fn *const bare[OP_FPU_BASE] = {
-	[OP_SGDT] = sgdt, [OP_SIDT] = sidt, [OP_SLDT] = sldt, [OP_STR] = str, [OP_SMSW] = smsw, [OP_CPUID] = cpuid,
-	[OP_LAR] = query, [OP_LSL] = query, [OP_VERR] = query, [OP_VERW] = query,
-	[OP_PUSHF] = pushf, [OP_POPF] = popf, [OP_IRET] = iret,
-	[OP_MOV_R_SREG] = mov_r_sreg, [OP_PUSH_SREG] = push_sreg,
-	[OP_CALL_FAR] = call_far, [OP_JMP_FAR] = jmp_far, [OP_RET_FAR] = ret_far,
-	[OP_MOV_SREG] = mov_sreg, [OP_POP_SREG] = pop_sreg,
-	[OP_LES] = les, [OP_LDS] = lds, [OP_LSS] = lss, [OP_LFS] = lfs, [OP_LGS] = lgs,
-	[OP_INT] = int_n, [OP_INT3] = int3_int1, [OP_INT1] = int3_int1, [OP_INTO] = into,
+	[OP_SGDT] = sgdt,
+	[OP_SIDT] = sidt,
+	[OP_SLDT] = sldt,
+	[OP_STR] = str,
+	[OP_SMSW] = smsw,
+	[OP_CPUID] = cpuid,
+	[OP_LAR] = query,
+	[OP_LSL] = query,
+	[OP_VERR] = query,
+	[OP_VERW] = query,
+	[OP_PUSHF] = pushf,
+	[OP_POPF] = popf,
+	[OP_IRET] = iret,
+	[OP_MOV_R_SREG] = mov_r_sreg,
+	[OP_PUSH_SREG] = push_sreg,
+	[OP_CALL_FAR] = call_far,
+	[OP_JMP_FAR] = jmp_far,
+	[OP_RET_FAR] = ret_far,
+	[OP_MOV_SREG] = mov_sreg,
+	[OP_POP_SREG] = pop_sreg,
+	[OP_LES] = les,
+	[OP_LDS] = lds,
+	[OP_LSS] = lss,
+	[OP_LFS] = lfs,
+	[OP_LGS] = lgs,
+	[OP_INT] = int_n,
+	[OP_INT3] = int3_int1,
+	[OP_INT1] = int3_int1,
+	[OP_INTO] = into,
 };
 
 /*
- * In V86 PUSHF, POPF and IRET fault by themselves and selectors have no RPL, so only what shows tables and CR0 is caught there. DS, ES, FS, GS keep the
- * RPL the guest gave them (ring.c), so reading them is harmless at any CPL.
+ * In V86 PUSHF, POPF and IRET fault by themselves and selectors have no RPL, so only what shows tables and CR0 is
+ * caught there. DS, ES, FS, GS keep the RPL the guest gave them (ring.c), so reading them is harmless at any CPL.
  */
 static bool is_caught(const struct insn *in, enum op_class class, unsigned mode)
 {
 	switch (class) {
-	case CLASS_SENS_ANY:
-		return mode & MODE_CATCH_ANY;
-	case CLASS_SENS_FLAGS:
-		return (mode & MODE_CATCH_FLAGS) && !(mode & MODE_VM);
+	case CLASS_SENS_ANY: return mode & MODE_CATCH_ANY;
+	case CLASS_SENS_FLAGS: return (mode & MODE_CATCH_FLAGS) && !(mode & MODE_VM);
 	case CLASS_SENS_CPL0:
 		if ((in->op == OP_MOV_R_SREG || in->op == OP_PUSH_SREG) && in->reg != SEG_CS && in->reg != SEG_SS)
 			return false;
 		return (mode & MODE_CATCH_CPL0) && !(mode & MODE_VM);
-	default:
-		return false;
+	default: return false;
 	}
 }
 
@@ -478,23 +506,18 @@ insn_fn *bind_system(const struct insn *in, unsigned mode)
 	enum op_class class = op_class(in->op);
 
 	switch (class) {
-	case CLASS_NONE:
-		return NULL;
+	case CLASS_NONE: return NULL;
 	case CLASS_CPL0:
-	case CLASS_TSD:
-		return needs_cpl0;
-	case CLASS_SYSENTER:
-		return sysenter;
+	case CLASS_TSD: return needs_cpl0;
+	case CLASS_SYSENTER: return sysenter;
 	case CLASS_IOPL:
-	case CLASS_IO:
-		return needs_iopl;
+	case CLASS_IO: return needs_iopl;
 	case CLASS_SEG:
 		if (in->reg == SEG_SS && in->op == OP_MOV_SREG)
 			return mov_ss;
 		if (in->reg == SEG_SS && in->op == OP_POP_SREG)
 			return pop_ss;
 		return bare[in->op];
-	default:
-		return is_caught(in, class, mode) ? caught : bare[in->op];
+	default: return is_caught(in, class, mode) ? caught : bare[in->op];
 	}
 }
