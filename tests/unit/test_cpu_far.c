@@ -537,6 +537,19 @@ static void native_transfers(void **state)
 	put_gate(t, GDT + GATE, 12, 3, CODE0, 0x6000, 0);
 	FAULTS(t, VEC_NP, GATE, far_call_native(c, GATE, 0, 4, 0));
 	FAULTS(t, VEC_GP, TSSB, far_jmp_native(c, TSSB, 0, 4)); /* DPL 0 below real CPL 1 */
+	FAULTS(t, VEC_GP, 0, far_jmp_native(c, 0, 0, 4));
+	FAULTS(t, VEC_NP, CODE_NP, far_jmp_native(c, CODE_NP, 0, 4));
+	FAULTS(t, VEC_GP, 0, far_jmp_native(c, SMALL0, 0x1000, 4));
+	FAULTS(t, VEC_GP, CONF3, far_jmp_native(c, CONF3, 0, 4));
+	FAULTS(t, VEC_GP, CODE1, far_jmp_native(c, CODE1, 0, 4)); /* DPL 1 is not the guest's ring 0 */
+	WORKS(t, far_jmp_native(c, SMALL0, 0xfff, 4));
+	WORKS(t, far_jmp_native(c, CONF0, 0x100, 4));
+	FRAME(t, 0x6000, CODE0 | 1);
+	WORKS(t, far_ret_native(c, 4, 8));
+	assert_int_equal(esp(t), 0x7010);
+	c->eflags |= FL_NT;
+	FAULTS(t, VEC_GP, 0, far_iret_native(c, 4));
+	c->eflags &= ~FL_NT;
 	WORKS(t, far_jmp_native(c, CODE0, 0x100, 4));
 	ring_leave(c);
 	assert_int_equal(c->seg[SEG_CS].sel, CODE0);
@@ -560,8 +573,15 @@ static void native_in_ring_3(void **state)
 	ring_leave(c);
 	set_ring(t, 3);
 	ring_enter(c);
-	FRAME(t, 0x6000, CODE3 | 3, FL_IOPL | FL_CF);
+	FRAME(t, 0x6000, CODE3 | 3, FL_IOPL | FL_CF | FL_ID | FL_RF);
 	WORKS(t, far_iret_native(c, 4));
+	assert_int_equal(vcpu_get_eflags(c), FL_FIXED | FL_IF | FL_CF | FL_ID | FL_RF);
+	c->gpr[R_SP] -= 12;
+	put(t, esp(t), 2, 0x6000);
+	put(t, esp(t) + 2, 2, CODE3 | 3);
+	put(t, esp(t) + 4, 2, FL_CF);
+	WORKS(t, far_iret_native(c, 2));
+	c->eflags &= ~FL_ID;
 	assert_int_equal(c->rip, 0x6000);
 	ring_leave(c);
 	assert_int_equal(vcpu_get_eflags(c), FL_FIXED | FL_CF);

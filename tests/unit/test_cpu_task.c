@@ -185,6 +185,13 @@ static void refused_by_paging(void **state)
 	c->tr.base = 0xe000;
 	set_page(t, 0xe000, 0);
 	FAULTS(t, VEC_PF, 2, far_jmp(c, TSSB, 0, 4, 0));
+	c->tr.base = TSS_A;
+	set_page(t, 0xc000, 7);
+	set_page(t, GDT, 5); /* busy bits cannot be written */
+	FAULTS(t, VEC_PF, 3, far_jmp(c, TSSB, 0, 4, 0));
+	assert_int_equal(c->exit.cr2, GDT + TSSA + 5);
+	FAULTS(t, VEC_PF, 3, far_call(c, TSSB, 0, 4, 0));
+	assert_int_equal(c->exit.cr2, GDT + TSSB + 5);
 }
 
 /* Beyond the point of no return the fault is the new task's. */
@@ -228,6 +235,15 @@ static void refused_after(void **state)
 		setup_tasks(state);
 		check_bad_field(*state, &rows[i]);
 	}
+}
+
+static void eip_at_the_limit(void **state)
+{
+	struct machine *t = *state;
+
+	put(t, TSS_B + 0x20, 4, 0xfff);
+	put(t, TSS_B + 0x4c, 2, SMALL0);
+	WORKS(t, far_jmp(&t->c, TSSB, 0, 4, 0));
 }
 
 static void eip_outside(void **state)
@@ -311,8 +327,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TASK_TEST(jmp_to_task),       TASK_TEST(call_and_return), TASK_TEST(task_of_16_bits),
 		TASK_TEST(to_ring_3),         TASK_TEST(to_vm86),         TASK_TEST(refused_before),
-		TASK_TEST(refused_by_paging), TASK_TEST(refused_after),   TASK_TEST(eip_outside),
-		TASK_TEST(by_interrupt),      TASK_TEST(trap_bit),        TASK_TEST(io_bitmap),
+		TASK_TEST(refused_by_paging), TASK_TEST(refused_after),   TASK_TEST(eip_at_the_limit),
+		TASK_TEST(eip_outside),       TASK_TEST(by_interrupt),    TASK_TEST(trap_bit),
+		TASK_TEST(io_bitmap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

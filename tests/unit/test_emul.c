@@ -274,6 +274,58 @@ static void ins_blob_and_wrap(void **state)
 	assert_false(bench.x.finished);
 }
 
+static void string_sizes(void **state)
+{
+	struct machine *t = *state;
+	struct vcpu *c = &t->c;
+
+	bench.next = 0xa1b2c3d4;
+	c->gpr[R_DI] = c->gpr[R_SI] = DATA;
+	RUNS(t, 0x6d); /* insd */
+	assert_int_equal(get(t, DATA, 4), 0xa1b2c3d4);
+	RUNS(t, 0x6f); /* outsd */
+	assert_int_equal(bench.written[0], 0xa1b2c3d4);
+	c->gpr[R_DI] = c->gpr[R_SI] = DATA;
+	c->eflags |= FL_DF;
+	RUNS(t, 0x6c); /* insb */
+	assert_int_equal(get(t, DATA, 4), 0xa1b2c3d5);
+	assert_int_equal(c->gpr[R_DI], DATA - 1);
+	RUNS(t, 0x6e); /* outsb */
+	assert_int_equal(bench.written[1], 0xd5);
+}
+
+/* DR3 watches ports 0x60..0x61; a breakpoint ends a rep at its element. */
+static void io_breakpoints(void **state)
+{
+	struct machine *t = *state;
+	struct vcpu *c = &t->c;
+
+	c->dr[3] = 0x61; /* aligned to its length */
+	c->dr[7] = 0x400 | 2u << 6 | 2u << 28 | 1u << 30;
+	RUNS(t, 0xe4, 0x60);
+	assert_int_equal(c->db_pending, 0); /* CR4.DE is off */
+	c->cr4 |= CR4_DE;
+	RUNS(t, 0xe4, 0x62);
+	RUNS(t, 0x66, 0xe5, 0x5e);
+	assert_int_equal(c->db_pending, 0);
+	RUNS(t, 0xe4, 0x61);
+	assert_int_equal(c->db_pending, 8);
+	c->db_pending = 0;
+	RUNS(t, 0x66, 0xe5, 0x5f); /* overlaps */
+	assert_int_equal(c->db_pending, 8);
+	c->db_pending = 0;
+	c->gpr[R_DX] = 0x60;
+	c->gpr[R_CX] = 3;
+	c->gpr[R_SI] = DATA;
+	RUNS(t, 0xf3, 0x6e);
+	assert_int_equal(bench.x.iterations, 1);
+	assert_false(bench.x.finished);
+	c->dr[7] = 0x400 | 2u << 6 | 1u << 28 | 1u << 30; /* a data breakpoint is none on ports */
+	c->db_pending = 0;
+	RUNS(t, 0xe4, 0x60);
+	assert_int_equal(c->db_pending, 0);
+}
+
 static void control_registers(void **state)
 {
 	struct machine *t = *state;
@@ -666,6 +718,8 @@ int main(void)
 		EMUL_TEST(ins_and_outs),
 		EMUL_TEST(ins_faults_midway),
 		EMUL_TEST(ins_blob_and_wrap),
+		EMUL_TEST(string_sizes),
+		EMUL_TEST(io_breakpoints),
 		EMUL_TEST(control_registers),
 		EMUL_TEST(protection_on_and_off),
 		EMUL_TEST(debug_registers),
