@@ -345,62 +345,90 @@ int codec_unpack_summary(struct codec *c, const void *value, size_t len, struct 
 
 /* ---- checkpoints and pages --------------------------------------------------------------------------------- */
 
-static const uint8_t checkpoint_shape[] = { WIRE_SCALAR, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES };
+static const uint8_t checkpoint_shape[] = { WIRE_SCALAR, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES };
 
-static void distances(uint64_t *v, size_t count)
+struct run_columns {
+	uint64_t *gap;
+	uint32_t *count;
+	uint8_t *hash;
+};
+
+static bool run_columns_init(struct run_columns *k, const struct checkpoint *cp)
 {
+	uint64_t end = 0;
 	size_t i;
 
-	for (i = count; i-- > 1;)
-		v[i] -= v[i - 1];
-}
-
-static void running_sums(uint64_t *v, size_t count)
-{
-	size_t i;
-
-	for (i = 1; i < count; i++)
-		v[i] += v[i - 1];
+	k->gap = malloc(cp->runs * sizeof(*k->gap) + 1);
+	k->count = malloc(cp->runs * sizeof(*k->count) + 1);
+	k->hash = malloc(cp->runs * RUN_HASH_BYTES + 1);
+	if (!k->gap || !k->count || !k->hash)
+		return false;
+	for (i = 0; i < cp->runs; i++) {
+		k->gap[i] = cp->run[i].first - end;
+		k->count[i] = cp->run[i].count;
+		memcpy(k->hash + i * RUN_HASH_BYTES, cp->run[i].hash, RUN_HASH_BYTES);
+		end = cp->run[i].first + cp->run[i].count;
+	}
+	return true;
 }
 
 int codec_pack_checkpoint(struct codec *c, uint64_t seq, const struct checkpoint *cp, struct bytes *out)
 {
 	Trace__Checkpoint m = TRACE__CHECKPOINT__INIT;
+	struct run_columns k = { NULL, NULL, NULL };
 	uint8_t key[SEQ_KEY_BYTES];
-	int rc;
+	int rc = -ENOMEM;
 
-	seq_key(key, seq);
-	m.icount = cp->icount;
-	m.state = (ProtobufCBinaryData){ cp->state_len, cp->state };
-	m.n_page = cp->pages;
-	m.page = cp->page;
-	m.hash = (ProtobufCBinaryData){ cp->pages * PAGE_HASH_BYTES, cp->hash };
-	distances(cp->page, cp->pages);
-	rc = seal(c, (struct place){ CONTENT_CHECKPOINT, key, sizeof(key) }, NULL, 0, &m.base, true, out);
-	running_sums(cp->page, cp->pages);
+	if (run_columns_init(&k, cp)) {
+		seq_key(key, seq);
+		m.icount = cp->icount;
+		m.state = (ProtobufCBinaryData){ cp->state_len, cp->state };
+		m.n_gap = m.n_count = cp->runs;
+		m.gap = k.gap;
+		m.count = k.count;
+		m.hash = (ProtobufCBinaryData){ cp->runs * RUN_HASH_BYTES, k.hash };
+		rc = seal(c, (struct place){ CONTENT_CHECKPOINT, key, sizeof(key) }, NULL, 0, &m.base, true, out);
+	}
+	free(k.gap);
+	free(k.count);
+	free(k.hash);
 	return rc;
+}
+
+static int take_runs(const Trace__Checkpoint *m, uint64_t page_count, struct page_run *run, const char **why)
+{
+	uint64_t end = 0;
+	size_t i;
+
+	for (i = 0; i < m->n_gap; i++) {
+		if (!m->count[i] || m->count[i] > RUN_PAGES_MAX || m->gap[i] > page_count - end ||
+		    m->count[i] > page_count - end - m->gap[i])
+			return bad(why, "a run of pages is out of range");
+		run[i].first = end + m->gap[i];
+		run[i].count = m->count[i];
+		memcpy(run[i].hash, m->hash.data + i * RUN_HASH_BYTES, RUN_HASH_BYTES);
+		end = run[i].first + run[i].count;
+	}
+	return 0;
 }
 
 static int take_checkpoint(Trace__Checkpoint *m, uint64_t page_count, struct checkpoint *out, const char **why)
 {
-	size_t i;
-
 	if (!m->state.len || m->state.len > SNAPSHOT_MAX)
 		return bad(why, "state of an impossible length");
-	if (m->n_page > page_count || m->hash.len != m->n_page * PAGE_HASH_BYTES)
-		return bad(why, "pages and hashes do not match");
-	for (i = 0; i < m->n_page; i++)
-		if (m->page[i] >= page_count || (i && !m->page[i]))
-			return bad(why, "a page number is out of range");
-	running_sums(m->page, m->n_page);
-	if (m->n_page && m->page[m->n_page - 1] >= page_count)
-		return bad(why, "a page number is out of range");
-	/* the arrays change hands */
-	*out = (struct checkpoint){ .icount = m->icount, .state = m->state.data, .state_len = m->state.len, .page = m->page,
-	                            .hash = m->hash.data, .pages = m->n_page };
-	m->state = m->hash = (ProtobufCBinaryData){ 0, NULL };
-	m->n_page = 0;
-	m->page = NULL;
+	if (m->n_gap != m->n_count || m->n_gap > page_count || m->hash.len != m->n_gap * RUN_HASH_BYTES)
+		return bad(why, "runs of pages and hashes do not match");
+	*out = (struct checkpoint){ .icount = m->icount, .runs = m->n_gap };
+	out->run = malloc((m->n_gap + 1) * sizeof(*out->run));
+	if (!out->run)
+		return -ENOMEM;
+	if (take_runs(m, page_count, out->run, why)) {
+		free(out->run);
+		return -EBADMSG;
+	}
+	out->state = m->state.data; /* changes hands */
+	out->state_len = m->state.len;
+	m->state = (ProtobufCBinaryData){ 0, NULL };
 	return 0;
 }
 
@@ -413,7 +441,7 @@ int codec_unpack_checkpoint(struct codec *c, uint64_t seq, const void *value, si
 	int rc;
 
 	seq_key(key, seq);
-	type.raw_max = SNAPSHOT_MAX + 64 + page_count * (PAGE_HASH_BYTES + 4);
+	type.raw_max = SNAPSHOT_MAX + 64 + page_count * (RUN_HASH_BYTES + 4);
 	rc = open_message(c, (struct place){ CONTENT_CHECKPOINT, key, sizeof(key) }, value, len, &type, &m, why);
 	if (rc)
 		return rc;
@@ -425,41 +453,41 @@ int codec_unpack_checkpoint(struct codec *c, uint64_t seq, const void *value, si
 void checkpoint_free(struct checkpoint *cp)
 {
 	free(cp->state);
-	free(cp->page);
-	free(cp->hash);
+	free(cp->run);
 	*cp = (struct checkpoint){ 0 };
 }
 
-void page_hash(const uint8_t *page, uint8_t hash[PAGE_HASH_BYTES])
+void run_hash(const uint8_t *pages, uint32_t count, uint8_t hash[RUN_HASH_BYTES])
 {
 	XXH128_canonical_t canonical;
 
-	XXH128_canonicalFromHash(&canonical, XXH3_128bits(page, PAGE_BYTES));
-	memcpy(hash, canonical.digest, PAGE_HASH_BYTES);
+	XXH128_canonicalFromHash(&canonical, XXH3_128bits(pages, (size_t)count * PAGE_BYTES));
+	memcpy(hash, canonical.digest, RUN_HASH_BYTES);
 }
 
-int codec_pack_page(struct codec *c, const uint8_t *hash, const uint8_t *page, struct bytes *out)
+int codec_pack_run(struct codec *c, const struct page_run *run, const uint8_t *pages, struct bytes *out)
 {
-	struct envelope_in in = { .content = CONTENT_PAGE, .key = hash, .key_len = PAGE_HASH_BYTES, .payload = page,
-	                          .payload_len = PAGE_BYTES, .compress = true };
+	struct envelope_in in = { .content = CONTENT_PAGES, .key = run->hash, .key_len = RUN_HASH_BYTES, .payload = pages,
+	                          .payload_len = (size_t)run->count * PAGE_BYTES, .compress = true };
 
 	return envelope_seal(c->envelope, &in, out);
 }
 
-int codec_unpack_page(struct codec *c, const uint8_t *hash, const void *value, size_t len, uint8_t *page, const char **why)
+int codec_unpack_run(struct codec *c, const struct page_run *run, const void *value, size_t len, uint8_t *pages, const char **why)
 {
-	uint8_t actual[PAGE_HASH_BYTES];
+	size_t bytes = (size_t)run->count * PAGE_BYTES;
+	uint8_t actual[RUN_HASH_BYTES];
 	int rc;
 
-	rc = envelope_open(c->envelope, CONTENT_PAGE, hash, PAGE_HASH_BYTES, value, len, PAGE_BYTES, &c->opened, why);
+	rc = envelope_open(c->envelope, CONTENT_PAGES, run->hash, RUN_HASH_BYTES, value, len, bytes, &c->opened, why);
 	if (rc)
 		return rc;
-	if (c->opened.payload.len != PAGE_BYTES)
-		return bad(why, "not the length of a page");
-	page_hash(c->opened.payload.data, actual);
-	if (memcmp(actual, hash, PAGE_HASH_BYTES))
+	if (c->opened.payload.len != bytes)
+		return bad(why, "not as long as the checkpoint says");
+	run_hash(c->opened.payload.data, run->count, actual);
+	if (memcmp(actual, run->hash, RUN_HASH_BYTES))
 		return bad(why, "contents do not have the hash that is their key");
-	memcpy(page, c->opened.payload.data, PAGE_BYTES);
+	memcpy(pages, c->opened.payload.data, bytes);
 	return 0;
 }
 
@@ -653,6 +681,14 @@ int codec_unpack_costs(struct codec *c, uint64_t seq, const void *value, size_t 
 /* ---- console ----------------------------------------------------------------------------------------------- */
 
 static const uint8_t console_shape[] = { WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES };
+
+static void distances(uint64_t *v, size_t count)
+{
+	size_t i;
+
+	for (i = count; i-- > 1;)
+		v[i] -= v[i - 1];
+}
 
 int codec_pack_console(struct codec *c, uint64_t number, const struct console_record *records, size_t count,
                        const uint8_t *data, struct bytes *out)

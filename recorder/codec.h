@@ -17,7 +17,8 @@
 #define KEY_FORMAT "format"
 #define SEQ_KEY_BYTES 8
 #define PAGE_BYTES 4096
-#define PAGE_HASH_BYTES 16
+#define RUN_HASH_BYTES 16
+#define RUN_PAGES_MAX 64
 
 struct codec;
 struct codec *codec_create(void); /* NULL: out of memory */
@@ -43,13 +44,19 @@ int codec_pack_summary(struct codec *c, const struct trace_meta *meta, const str
 int codec_unpack_summary(struct codec *c, const void *value, size_t len, struct trace_meta *meta, struct summary_extra *extra,
                          const char **why);
 
+/* Consecutive guest pages, stored together under the hash of their contents. */
+struct page_run {
+	uint64_t first; /* page number */
+	uint32_t count; /* 1..RUN_PAGES_MAX */
+	uint8_t hash[RUN_HASH_BYTES];
+};
+
 struct checkpoint {
 	uint64_t icount;
 	uint8_t *state;
 	size_t state_len;
-	uint64_t *page;  /* ascending */
-	uint8_t *hash;   /* PAGE_HASH_BYTES for each page */
-	size_t pages;
+	struct page_run *run; /* ascending, not overlapping; all other pages are zero */
+	size_t runs;
 };
 int codec_pack_checkpoint(struct codec *c, uint64_t seq, const struct checkpoint *cp, struct bytes *out);
 /* On success the caller frees with checkpoint_free. page_count: pages of guest RAM. */
@@ -57,17 +64,17 @@ int codec_unpack_checkpoint(struct codec *c, uint64_t seq, const void *value, si
                             struct checkpoint *out, const char **why);
 void checkpoint_free(struct checkpoint *cp);
 
-void page_hash(const uint8_t *page, uint8_t hash[PAGE_HASH_BYTES]);
-int codec_pack_page(struct codec *c, const uint8_t *hash, const uint8_t *page, struct bytes *out);
-/* Checks that the contents have this hash. */
-int codec_unpack_page(struct codec *c, const uint8_t *hash, const void *value, size_t len, uint8_t *page, const char **why);
+void run_hash(const uint8_t *pages, uint32_t count, uint8_t hash[RUN_HASH_BYTES]);
+int codec_pack_run(struct codec *c, const struct page_run *run, const uint8_t *pages, struct bytes *out);
+/* Checks length and hash of the contents before they are copied to `pages`, which has room for run->count. */
+int codec_unpack_run(struct codec *c, const struct page_run *run, const void *value, size_t len, uint8_t *pages, const char **why);
 
 /* Readable without unpacking. */
 struct chunk_head {
 	uint32_t count;
 	uint64_t first_icount, last_icount;
 };
-/* begin, add, ..., finish: one chunk. */
+/* begin, add, ..., finish: one chunk. Add and finish again: the same chunk, longer. */
 void codec_events_begin(struct codec *c, uint64_t first_icount, uint64_t clock_per_insn, uint64_t clock_per_fault);
 int codec_events_add(struct codec *c, const struct event *ev);
 int codec_events_finish(struct codec *c, uint64_t seq, uint64_t last_icount, struct bytes *out);

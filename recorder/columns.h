@@ -40,7 +40,7 @@ struct columns {
 };
 
 /* Encoding: begin, add each event in order (icount never decreasing, blobs within the limits), end. `end` gives borrowed
- * arrays that stay valid until the next begin. -ENOMEM from add. */
+ * arrays that stay valid until the next call; more events may be added after it. -ENOMEM from add. */
 void columns_begin(struct model *m, uint64_t first_icount, uint64_t clock_per_insn, uint64_t clock_per_fault);
 int columns_add(struct model *m, const struct event *ev);
 void columns_end(struct model *m, struct columns *out);

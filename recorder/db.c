@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "recorder/dbcheck.h"
@@ -63,6 +64,24 @@ static int fail(const struct db *db, struct vm_error *err, const char *doing, in
 		return vm_fail(err, -rc, "%s: %s: %s", db->path, doing, strerror(rc));
 	return vm_fail(err, rc == MDB_CORRUPTED || rc == MDB_INVALID || rc == MDB_PAGE_NOTFOUND ? -EBADMSG : -EIO,
 	               "%s: %s: %s", db->path, doing, mdb_strerror(rc));
+}
+
+#define LOCK_PATIENCE_MS 500
+
+/* A recorder that was just killed may take a moment to be gone. False when somebody else keeps the file. */
+static bool lock(int fd, int how)
+{
+	const struct timespec nap = { 0, 10 * 1000000 };
+	unsigned ms;
+
+	for (ms = 0; flock(fd, how | LOCK_NB); ms += 10) {
+		if (errno != EWOULDBLOCK)
+			return true; /* where locks are not supported there is nothing to ask */
+		if (ms >= LOCK_PATIENCE_MS)
+			return false;
+		nanosleep(&nap, NULL);
+	}
+	return true;
 }
 
 static struct db *db_new(const char *path)
@@ -145,7 +164,7 @@ static int clear_way(const struct db *db, bool overwrite, struct vm_error *err)
 	if (fd < 0)
 		return vm_fail(err, -errno, "%s: %s", db->path, strerror(errno));
 	got = read(fd, head, sizeof(head));
-	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+	if (!lock(fd, LOCK_EX))
 		rc = vm_fail(err, -EBUSY, "%s: is in use by another recording or replay", db->path);
 	else if (got && (got < 0 || !dbcheck_looks_like(head, (size_t)got)))
 		rc = vm_fail(err, -EEXIST, "%s: exists and is not a trace; not overwritten", db->path);
@@ -223,7 +242,7 @@ int db_create(struct db **out, const char *path, bool overwrite, uint64_t map_si
 		goto failed;
 	}
 	db->writer = true;
-	if (flock(db->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+	if (!lock(db->fd, LOCK_EX)) {
 		rc = vm_fail(err, -EBUSY, "%s: is in use by another recording", path);
 		db->writer = false; /* not ours to remove */
 		goto failed;
@@ -342,8 +361,7 @@ static int check_before_open(struct db *db, struct vm_error *err)
 	if (!S_ISREG(st.st_mode))
 		return vm_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EBADMSG, "%s: not a trace (%s)", db->path,
 		               S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
-	/* where locks are not supported there is nothing to ask */
-	if (flock(db->fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK)
+	if (!lock(db->fd, LOCK_SH))
 		return vm_fail(err, -EBUSY, "%s: is being recorded at the moment", db->path);
 	rc = dbcheck_file(db->fd, (uint64_t)st.st_size, &db->map_size, &why);
 	if (rc)

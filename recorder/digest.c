@@ -78,12 +78,15 @@ void digest_header(struct digest *d, const struct trace_meta *meta)
 	}
 }
 
-void digest_checkpoint(struct digest *d, const uint8_t *state, size_t state_len, const uint64_t *page, const uint8_t *hash,
-                       size_t pages)
+void digest_state(struct digest *d, const uint8_t *state, size_t state_len)
 {
 	put_bytes(d, state, state_len);
-	put_bytes(d, page, pages * sizeof(*page));
-	put_bytes(d, hash, pages * 16);
+}
+
+void digest_page(struct digest *d, uint64_t number, const uint8_t *page)
+{
+	put_number(d, number);
+	XXH3_64bits_update(d->state, page, DIGEST_PAGE_BYTES);
 }
 
 void digest_event(struct digest *d, const struct event *ev)

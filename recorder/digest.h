@@ -16,9 +16,10 @@ struct digest *digest_create(void); /* NULL: out of memory */
 void digest_destroy(struct digest *d);
 
 void digest_header(struct digest *d, const struct trace_meta *meta);
-/* pages: numbers and 16-byte hashes of the pages that are not zero. */
-void digest_checkpoint(struct digest *d, const uint8_t *state, size_t state_len, const uint64_t *page, const uint8_t *hash,
-                       size_t pages);
+/* Checkpoint 0: its registers, then each page that is not all zero, ascending. (How pages were grouped into runs does not matter.) */
+void digest_state(struct digest *d, const uint8_t *state, size_t state_len);
+void digest_page(struct digest *d, uint64_t number, const uint8_t *page);
+#define DIGEST_PAGE_BYTES 4096
 void digest_event(struct digest *d, const struct event *ev);
 /* The digest of everything so far; more may follow. */
 uint64_t digest_value(struct digest *d);

@@ -250,22 +250,22 @@ static int load_checkpoint(struct trace_reader *r, struct checkpoint *cp, struct
 	return unpacked(r, err, rc, DB_CHECKPOINTS, "0", why);
 }
 
-static int load_page(struct trace_reader *r, const uint8_t *hash, uint8_t *page, struct vm_error *err)
+static int load_run(struct trace_reader *r, const struct page_run *run, uint8_t *pages, struct vm_error *err)
 {
-	char name[2 * PAGE_HASH_BYTES + 1];
+	char name[2 * RUN_HASH_BYTES + 1];
 	const char *why = NULL;
 	const void *value;
 	size_t len;
 	int rc, i;
 
-	for (i = 0; i < PAGE_HASH_BYTES; i++)
-		snprintf(name + 2 * i, 3, "%02x", hash[i]);
-	rc = db_get(r->db, DB_PAGES, hash, PAGE_HASH_BYTES, &value, &len, err);
+	for (i = 0; i < RUN_HASH_BYTES; i++)
+		snprintf(name + 2 * i, 3, "%02x", run->hash[i]);
+	rc = db_get(r->db, DB_PAGES, run->hash, RUN_HASH_BYTES, &value, &len, err);
 	if (rc < 0)
 		return rc;
 	if (!rc)
 		return bad_value(r, err, DB_PAGES, name, "is referred to but not there");
-	return unpacked(r, err, codec_unpack_page(r->codec, hash, value, len, page, &why), DB_PAGES, name, why);
+	return unpacked(r, err, codec_unpack_run(r->codec, run, value, len, pages, &why), DB_PAGES, name, why);
 }
 
 int trace_reader_restore(struct trace_reader *r, struct vm *vm, struct vm_error *err)
@@ -278,8 +278,8 @@ int trace_reader_restore(struct trace_reader *r, struct vm *vm, struct vm_error 
 	if (vm_ram_size(vm) != r->meta.config.memory)
 		return vm_fail(err, -EINVAL, "%s: the machine's memory is not the trace's", r->path);
 	rc = load_checkpoint(r, &cp, err);
-	for (i = 0; !rc && i < cp.pages; i++)
-		rc = load_page(r, cp.hash + i * PAGE_HASH_BYTES, vm_ram(vm) + cp.page[i] * PAGE_BYTES, err);
+	for (i = 0; !rc && i < cp.runs; i++)
+		rc = load_run(r, &cp.run[i], vm_ram(vm) + cp.run[i].first * PAGE_BYTES, err);
 	if (!rc) {
 		rc = vm_snapshot_load(vm, cp.state, cp.state_len, &why);
 		if (rc)
@@ -727,17 +727,22 @@ int trace_console_each(struct trace_reader *r,
 
 static int check_pages(struct trace_reader *r, struct digest *d, struct vm_error *err)
 {
+	uint8_t *pages = malloc(RUN_PAGES_MAX * PAGE_BYTES);
 	struct checkpoint cp = { 0 };
-	uint8_t page[PAGE_BYTES];
+	uint32_t page;
 	size_t i;
 	int rc;
 
-	rc = load_checkpoint(r, &cp, err);
-	for (i = 0; !rc && i < cp.pages; i++)
-		rc = load_page(r, cp.hash + i * PAGE_HASH_BYTES, page, err);
+	rc = pages ? load_checkpoint(r, &cp, err) : vm_fail(err, -ENOMEM, "%s: out of memory", r->path);
 	if (!rc)
-		digest_checkpoint(d, cp.state, cp.state_len, cp.page, cp.hash, cp.pages);
+		digest_state(d, cp.state, cp.state_len);
+	for (i = 0; !rc && i < cp.runs; i++) {
+		rc = load_run(r, &cp.run[i], pages, err);
+		for (page = 0; !rc && page < cp.run[i].count; page++)
+			digest_page(d, cp.run[i].first + page, pages + (size_t)page * PAGE_BYTES);
+	}
 	checkpoint_free(&cp);
+	free(pages);
 	return rc;
 }
 

@@ -40,7 +40,7 @@
 #define RING (2 * TRACE_CHUNK_EVENTS) /* slots, a power of two */
 #define BLOBS_MAX (64u << 20)         /* blob bytes on their way at most */
 #define COMMIT_MS 100
-#define PAGES_PER_COMMIT 4096
+#define RUNS_PER_COMMIT 64
 
 struct slot {
 	struct event ev;
@@ -531,60 +531,64 @@ static int start_thread(struct trace_writer *w, struct vm_error *err)
 
 /* ---- Creating ---------------------------------------------------------------------------------------------- */
 
-/* Pages that are not all zero, by number, and their hashes. */
-static int hash_pages(struct vm *vm, struct checkpoint *cp)
+static bool is_zero(const uint8_t *page)
 {
 	static const uint8_t zero[PAGE_BYTES];
+
+	return !memcmp(page, zero, PAGE_BYTES);
+}
+
+/* The pages that are not all zero, as runs. */
+static int find_runs(struct trace_writer *w, struct vm *vm, struct checkpoint *cp)
+{
 	uint64_t page, pages = vm_ram_size(vm) / PAGE_BYTES;
 	const uint8_t *ram = vm_ram(vm);
+	struct page_run *run = NULL;
 
-	cp->page = malloc(pages * sizeof(*cp->page));
-	cp->hash = malloc(pages * PAGE_HASH_BYTES);
-	if (!cp->page || !cp->hash)
+	cp->run = malloc(pages * sizeof(*cp->run)); /* address space: only what is used is touched */
+	if (!cp->run)
 		return -ENOMEM;
 	for (page = 0; page < pages; page++) {
-		const uint8_t *bytes = ram + page * PAGE_BYTES;
-
-		if (!memcmp(bytes, zero, PAGE_BYTES))
+		if (is_zero(ram + page * PAGE_BYTES)) {
+			run = NULL;
 			continue;
-		page_hash(bytes, cp->hash + cp->pages * PAGE_HASH_BYTES);
-		cp->page[cp->pages++] = page;
+		}
+		digest_page(w->digest, page, ram + page * PAGE_BYTES);
+		if (!run || run->count == RUN_PAGES_MAX) {
+			run = &cp->run[cp->runs++];
+			*run = (struct page_run){ .first = page };
+		}
+		run->count++;
 	}
+	for (run = cp->run; run < cp->run + cp->runs; run++)
+		run_hash(ram + run->first * PAGE_BYTES, run->count, run->hash);
 	return 0;
 }
 
-struct stored_page {
-	uint8_t hash[PAGE_HASH_BYTES];
-	const uint8_t *bytes;
-};
-
 static int by_hash(const void *a, const void *b)
 {
-	return memcmp(a, b, PAGE_HASH_BYTES);
+	return memcmp(((const struct page_run *)a)->hash, ((const struct page_run *)b)->hash, RUN_HASH_BYTES);
 }
 
 /* Each content once, in the order of the keys. */
-static struct stored_page *pages_to_store(struct vm *vm, const struct checkpoint *cp, size_t *count)
+static struct page_run *runs_to_store(const struct checkpoint *cp, size_t *count)
 {
-	struct stored_page *list = malloc((cp->pages + 1) * sizeof(*list));
+	struct page_run *list = malloc((cp->runs + 1) * sizeof(*list));
 	size_t i, n = 0;
 
 	if (!list)
 		return NULL;
-	for (i = 0; i < cp->pages; i++) {
-		memcpy(list[i].hash, cp->hash + i * PAGE_HASH_BYTES, PAGE_HASH_BYTES);
-		list[i].bytes = vm_ram(vm) + cp->page[i] * PAGE_BYTES;
-	}
-	qsort(list, cp->pages, sizeof(*list), by_hash);
-	for (i = 0; i < cp->pages; i++)
+	memcpy(list, cp->run, cp->runs * sizeof(*list));
+	qsort(list, cp->runs, sizeof(*list), by_hash);
+	for (i = 0; i < cp->runs; i++)
 		if (!n || by_hash(&list[n - 1], &list[i]))
 			list[n++] = list[i];
 	*count = n;
 	return list;
 }
 
-/* One transaction of pages. Values move while the buffer grows, so their places are noted as offsets first. */
-static int store_some_pages(struct trace_writer *w, const struct stored_page *list, size_t count, struct vm_error *err)
+/* One transaction of runs. Values move while the buffer grows, so their places are noted as lengths first. */
+static int store_some_runs(struct trace_writer *w, struct vm *vm, const struct page_run *list, size_t count, struct vm_error *err)
 {
 	struct db_put *put = calloc(count, sizeof(*put));
 	struct bytes values = { 0 };
@@ -594,10 +598,10 @@ static int store_some_pages(struct trace_writer *w, const struct stored_page *li
 	for (i = 0; !rc && i < count; i++) {
 		size_t start = values.len;
 
-		rc = codec_pack_page(w->codec, list[i].hash, list[i].bytes, &values);
+		rc = codec_pack_run(w->codec, &list[i], vm_ram(vm) + list[i].first * PAGE_BYTES, &values);
 		if (!rc)
 			put[i] = (struct db_put){ .table = DB_PAGES, .append = true, .key = list[i].hash,
-			                          .key_len = PAGE_HASH_BYTES, .value_len = values.len - start };
+			                          .key_len = RUN_HASH_BYTES, .value_len = values.len - start };
 	}
 	for (i = 0; !rc && i < count; at += put[i++].value_len)
 		put[i].value = values.data + at;
@@ -607,15 +611,15 @@ static int store_some_pages(struct trace_writer *w, const struct stored_page *li
 	return rc;
 }
 
-static int store_pages(struct trace_writer *w, struct vm *vm, const struct checkpoint *cp, struct vm_error *err)
+static int store_runs(struct trace_writer *w, struct vm *vm, const struct checkpoint *cp, struct vm_error *err)
 {
 	size_t count = 0, at, part;
-	struct stored_page *list = pages_to_store(vm, cp, &count);
+	struct page_run *list = runs_to_store(cp, &count);
 	int rc = list ? 0 : out_of_memory(err);
 
 	for (at = 0; !rc && at < count; at += part) {
-		part = count - at < PAGES_PER_COMMIT ? count - at : PAGES_PER_COMMIT;
-		rc = store_some_pages(w, list + at, part, err);
+		part = count - at < RUNS_PER_COMMIT ? count - at : RUNS_PER_COMMIT;
+		rc = store_some_runs(w, vm, list + at, part, err);
 	}
 	free(list);
 	return rc;
@@ -630,19 +634,17 @@ static int store_checkpoint(struct trace_writer *w, struct vm *vm, struct vm_err
 	int rc;
 
 	cp.state_len = vm_snapshot_save(vm, state);
-	rc = hash_pages(vm, &cp) ? out_of_memory(err) : store_pages(w, vm, &cp, err);
-	if (!rc) {
-		digest_checkpoint(w->digest, cp.state, cp.state_len, cp.page, cp.hash, cp.pages);
+	digest_state(w->digest, cp.state, cp.state_len);
+	rc = find_runs(w, vm, &cp) ? out_of_memory(err) : store_runs(w, vm, &cp, err);
+	if (!rc)
 		rc = codec_pack_checkpoint(w->codec, 0, &cp, &value) ? out_of_memory(err) : 0;
-	}
 	if (!rc) {
 		seq_key(key, 0);
 		batch_add(&b, DB_CHECKPOINTS, key, sizeof(key), &value, false);
 		rc = commit_with_summary(w, &b, err);
 	}
 	bytes_free(&value);
-	free(cp.page);
-	free(cp.hash);
+	free(cp.run);
 	return rc;
 }
 

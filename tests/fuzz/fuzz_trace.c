@@ -28,68 +28,84 @@ static void print_all(const struct event *events, uint32_t count)
 		event_line(line, sizeof(line), i, &events[i]);
 }
 
+/* Made once: they are big, and meant to be used again. */
+struct tools {
+	struct codec *codec;
+	struct envelope *envelope;
+	struct event *events;
+	struct event_cost *costs;
+};
+
+static const struct tools *get_tools(void)
+{
+	static struct tools t;
+
+	if (!t.codec) {
+		t.codec = codec_create();
+		t.envelope = envelope_create();
+		t.events = malloc(TRACE_CHUNK_EVENTS * sizeof(*t.events));
+		t.costs = malloc(TRACE_CHUNK_EVENTS * sizeof(*t.costs));
+	}
+	if (!t.codec || !t.envelope || !t.events || !t.costs)
+		abort();
+	return &t;
+}
+
 static void one_chunk(const uint8_t *data, size_t size)
 {
-	struct event *events = malloc(TRACE_CHUNK_EVENTS * sizeof(*events));
-	struct codec *c = codec_create();
+	const struct tools *t = get_tools();
 	struct chunk_head head;
 	const char *why;
 	void *blob;
 
-	if (!codec_unpack_events(c, 0, data, size, events, &head, &blob, &why))
-		print_all(events, head.count);
+	if (!codec_unpack_events(t->codec, 0, data, size, t->events, &head, &blob, &why))
+		print_all(t->events, head.count);
 	free(blob);
-	codec_destroy(c);
-	free(events);
 }
 
-/* The checksum made right: what a forger would do. */
-static void forged_value(const uint8_t *data, size_t size)
+/* Seals the payload as `in` says and gives the value to whoever unpacks such. */
+static void unpack_forged(const struct envelope_in *in)
 {
-	static const enum content contents[] = { CONTENT_EVENTS, CONTENT_COSTS, CONTENT_CONSOLE, CONTENT_CHECKPOINT };
-	struct envelope_in in = { .content = contents[data[0] % 4], .key_len = SEQ_KEY_BYTES };
-	struct event_cost *costs = malloc(TRACE_CHUNK_EVENTS * sizeof(*costs));
-	struct event *events = malloc(TRACE_CHUNK_EVENTS * sizeof(*events));
-	struct envelope *e = envelope_create();
-	struct codec *c = codec_create();
-	uint8_t key[SEQ_KEY_BYTES] = { 0 };
-	struct trace_meta meta = { 0 };
+	const struct tools *t = get_tools();
 	struct summary_extra extra;
+	struct trace_meta meta = { 0 };
 	struct bytes value = { 0 };
 	struct checkpoint cp;
 	struct chunk_head head;
 	const char *why;
 	void *blob = NULL;
 
-	in.key = key;
-	in.head_len = in.content == CONTENT_EVENTS ? 24 : 0;
-	if (size >= 1 + in.head_len) {
-		in.head = data + 1;
-		in.payload = data + 1 + in.head_len;
-		in.payload_len = size - 1 - in.head_len;
-		if (!envelope_seal(e, &in, &value)) {
-			if (!codec_unpack_events(c, 0, value.data, value.len, events, &head, &blob, &why))
-				print_all(events, head.count);
-			codec_unpack_costs(c, 0, value.data, value.len, costs, 1 + data[0] / 4, &why);
-			if (!codec_unpack_checkpoint(c, 0, value.data, value.len, 512, &cp, &why))
-				checkpoint_free(&cp);
-		}
-		in.content = data[0] & 0x80 ? CONTENT_HEADER : CONTENT_SUMMARY;
-		in.key = data[0] & 0x80 ? KEY_HEADER : KEY_SUMMARY;
-		in.key_len = strlen(in.key);
-		in.head_len = 0;
-		value.len = 0;
-		if (!envelope_seal(e, &in, &value)) {
-			codec_unpack_header(c, value.data, value.len, &meta, &why);
-			codec_unpack_summary(c, value.data, value.len, &meta, &extra, &why);
-		}
-	}
+	if (envelope_seal(t->envelope, in, &value))
+		return;
+	if (in->content == CONTENT_EVENTS && !codec_unpack_events(t->codec, 0, value.data, value.len, t->events, &head, &blob, &why))
+		print_all(t->events, head.count);
+	if (in->content == CONTENT_COSTS)
+		codec_unpack_costs(t->codec, 0, value.data, value.len, t->costs, (uint32_t)in->payload_len, &why);
+	if (in->content == CONTENT_CHECKPOINT && !codec_unpack_checkpoint(t->codec, 0, value.data, value.len, 512, &cp, &why))
+		checkpoint_free(&cp);
+	if (in->content == CONTENT_HEADER)
+		codec_unpack_header(t->codec, value.data, value.len, &meta, &why);
+	if (in->content == CONTENT_SUMMARY)
+		codec_unpack_summary(t->codec, value.data, value.len, &meta, &extra, &why);
 	free(blob);
 	bytes_free(&value);
-	codec_destroy(c);
-	envelope_destroy(e);
-	free(events);
-	free(costs);
+}
+
+/* The checksum made right: what a forger would do. */
+static void forged_value(const uint8_t *data, size_t size)
+{
+	static const struct { enum content content; const char *key; size_t key_len, head_len; } kinds[] = {
+		{ CONTENT_EVENTS, "\0\0\0\0\0\0\0", 8, 24 },     { CONTENT_COSTS, "\0\0\0\0\0\0\0", 8, 0 },
+		{ CONTENT_CHECKPOINT, "\0\0\0\0\0\0\0", 8, 0 }, { CONTENT_HEADER, KEY_HEADER, 6, 0 },
+		{ CONTENT_SUMMARY, KEY_SUMMARY, 7, 0 },
+	};
+	unsigned i = data[0] % 5;
+
+	if (size < 1 + kinds[i].head_len || size - 1 - kinds[i].head_len > TRACE_CHUNK_EVENTS)
+		return;
+	unpack_forged(&(struct envelope_in){ .content = kinds[i].content, .key = kinds[i].key, .key_len = kinds[i].key_len,
+	                                     .head = data + 1, .head_len = kinds[i].head_len, .payload = data + 1 + kinds[i].head_len,
+	                                     .payload_len = size - 1 - kinds[i].head_len });
 }
 
 static int ignore(void *self, enum vm_stream stream, uint64_t icount, const uint8_t *bytes, size_t len)

@@ -280,38 +280,47 @@ static void test_header_and_summary(void **state)
 	codec_destroy(c);
 }
 
-static void test_checkpoint_and_page(void **state)
+static void test_checkpoint_and_pages(void **state)
 {
-	uint8_t page[PAGE_BYTES], back[PAGE_BYTES], hash[PAGE_HASH_BYTES], bytes[8] = "state..", hashes[3 * PAGE_HASH_BYTES] = { 1, 2 };
-	uint64_t numbers[3] = { 0, 7, 511 };
-	struct checkpoint cp = { .icount = 5, .state = bytes, .state_len = 8, .page = numbers, .hash = hashes, .pages = 3 }, got;
+	static uint8_t pages[2 * PAGE_BYTES], back[2 * PAGE_BYTES];
+	uint8_t bytes[8] = "state..";
+	struct page_run runs[3] = { { 0, 1, { 1 } }, { 7, 64, { 2 } }, { 500, 12, { 3 } } }, run = { 9, 2, { 0 } };
+	struct checkpoint cp = { .icount = 5, .state = bytes, .state_len = 8, .run = runs, .runs = 3 }, got;
 	struct codec *c = codec_create();
 	struct bytes value = { 0 }, packed = { 0 };
 	const char *why = "";
+	unsigned i;
 
 	(void)state;
 	assert_int_equal(codec_pack_checkpoint(c, 0, &cp, &value), 0);
-	assert_int_equal(numbers[2], 511);
 	assert_int_equal(codec_unpack_checkpoint(c, 0, value.data, value.len, 512, &got, &why), 0);
-	assert_int_equal(got.pages, 3);
-	assert_memory_equal(got.page, numbers, sizeof(numbers));
-	assert_memory_equal(got.hash, hashes, sizeof(hashes));
+	assert_int_equal(got.runs, 3);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(got.run[i].first, runs[i].first);
+		assert_int_equal(got.run[i].count, runs[i].count);
+		assert_memory_equal(got.run[i].hash, runs[i].hash, RUN_HASH_BYTES);
+	}
 	assert_memory_equal(got.state, bytes, 8);
 	checkpoint_free(&got);
 	/* a page that the machine does not have */
 	assert_int_equal(codec_unpack_checkpoint(c, 0, value.data, value.len, 511, &got, &why), -EBADMSG);
 
-	memset(page, 0xaa, sizeof(page));
-	page_hash(page, hash);
-	assert_int_equal(codec_pack_page(c, hash, page, &packed), 0);
+	memset(pages, 0xaa, sizeof(pages));
+	run_hash(pages, 2, run.hash);
+	assert_int_equal(codec_pack_run(c, &run, pages, &packed), 0);
 	assert_true(packed.len < 100);
-	assert_int_equal(codec_unpack_page(c, hash, packed.data, packed.len, back, &why), 0);
-	assert_memory_equal(page, back, sizeof(page));
+	assert_int_equal(codec_unpack_run(c, &run, packed.data, packed.len, back, &why), 0);
+	assert_memory_equal(pages, back, sizeof(pages));
+	run.count = 1;
+	assert_int_equal(codec_unpack_run(c, &run, packed.data, packed.len, back, &why), -EBADMSG);
+	run.count = 3;
+	assert_int_equal(codec_unpack_run(c, &run, packed.data, packed.len, back, &why), -EBADMSG);
 	/* right checksum, wrong contents for the key */
+	run.count = 2;
 	packed.len = 0;
-	page[0] = 1;
-	assert_int_equal(codec_pack_page(c, hash, page, &packed), 0);
-	assert_int_equal(codec_unpack_page(c, hash, packed.data, packed.len, back, &why), -EBADMSG);
+	pages[0] = 1;
+	assert_int_equal(codec_pack_run(c, &run, pages, &packed), 0);
+	assert_int_equal(codec_unpack_run(c, &run, packed.data, packed.len, back, &why), -EBADMSG);
 	bytes_free(&value);
 	bytes_free(&packed);
 	codec_destroy(c);
@@ -370,7 +379,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_columns),
 		cmocka_unit_test(test_costs),
 		cmocka_unit_test(test_header_and_summary),
-		cmocka_unit_test(test_checkpoint_and_page),
+		cmocka_unit_test(test_checkpoint_and_pages),
 		cmocka_unit_test(test_wire_shape),
 		cmocka_unit_test(test_print),
 	};

@@ -383,7 +383,8 @@ static void test_digest_does_not_depend_on_chunks(void **state)
 	b = close_writer(w, f->vm);
 	assert_int_equal(a.digest, b.digest);
 	assert_int_equal(a.events, b.events);
-	assert_int_not_equal(a.event_bytes, b.event_bytes);
+	/* however often it was committed, what is stored of the events is the same to the byte */
+	assert_int_equal(a.event_bytes, b.event_bytes);
 	assert_int_not_equal(a.cost_bytes, b.cost_bytes);
 	c = write_trace(f, in_dir(f, "c"), 6, N, &coarse);
 	assert_int_not_equal(a.digest, c.digest);
@@ -494,9 +495,11 @@ static void test_killed_at_any_moment(void **state)
 	for (round = 0; round < 40; round++) {
 		struct trace_reader *r;
 		struct vm_error err = { "" };
-		pid_t child = fork();
+		pid_t child;
 		int rc;
 
+		unlink(f->path); /* or an early kill leaves the trace of the round before */
+		child = fork();
 		assert_true(child >= 0);
 		if (!child)
 			victim(f, f->path, round);
