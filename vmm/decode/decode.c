@@ -475,12 +475,39 @@ static int set_undefined(struct insn *out, unsigned len, unsigned avail, int res
 	return result;
 }
 
+/*
+ * Later prefixes (VEX, EVEX, XOP) in the place of forms of LES, LDS, BOUND and POP that do not exist. Found out here,
+ * because the library would ask for the bytes after them. Returns the length up to the second byte, or 0.
+ */
+static unsigned new_prefix(const uint8_t *bytes, unsigned avail)
+{
+	static const uint8_t legacy[256] = {
+		[0x26] = 1, [0x2e] = 1, [0x36] = 1, [0x3e] = 1, [0x64] = 1, [0x65] = 1,
+		[0x66] = 1, [0x67] = 1, [0xf0] = 1, [0xf2] = 1, [0xf3] = 1,
+	};
+	unsigned n = 0;
+
+	while (n < avail && legacy[bytes[n]])
+		n++;
+	if (n + 1 >= avail)
+		return 0;
+	if (bytes[n] == 0x8f)
+		return bytes[n + 1] & 0x38 ? n + 2 : 0; /* reg other than 0 */
+	if (bytes[n] == 0x62 || bytes[n] == 0xc4 || bytes[n] == 0xc5)
+		return bytes[n + 1] >= 0xc0 ? n + 2 : 0; /* register instead of memory */
+	return 0;
+}
+
 /* Bytes to the library's view. 0, or what insn_decode() returns. */
 static int decode_raw(struct raw *r, ZydisDecoderContext *context, const uint8_t *bytes, unsigned avail, unsigned mode)
 {
 	const ZydisDecoder *d = &decoders[mode & (MODE_CS32 | MODE_SS32)];
-	ZyanStatus status = ZydisDecoderDecodeInstruction(d, context, bytes, avail, &r->in);
+	ZyanStatus status;
 
+	r->in.length = (ZyanU8)new_prefix(bytes, avail);
+	if (r->in.length)
+		return -1;
+	status = ZydisDecoderDecodeInstruction(d, context, bytes, avail, &r->in);
 	if (status == ZYDIS_STATUS_NO_MORE_DATA)
 		return 0;
 	if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
@@ -500,7 +527,6 @@ int insn_decode(struct insn *out, const uint8_t *bytes, unsigned avail, unsigned
 
 	BUG_ON(avail < 1 || avail > 15);
 	*out = (struct insn){ .off = (uint8_t)off, .base = GPR_ZERO, .index = GPR_ZERO, .seg = SEG_DS };
-	r.in.length = 0;
 	rc = decode_raw(&r, &context, bytes, avail, mode);
 	if (rc == 0)
 		return 0;
