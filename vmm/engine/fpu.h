@@ -38,6 +38,10 @@ enum {
 #define FSW_TOP_SHIFT 11
 #define FSW_B 0x8000u
 #define FSW_IE 0x01u
+#define FSW_DE 0x02u
+#define FSW_ZE 0x04u
+#define FSW_OE 0x08u
+#define FSW_UE 0x10u
 #define FSW_PE 0x20u
 #define FCW_MASKS 0x003fu
 #define FCW_DEFAULT 0x037fu
@@ -45,9 +49,11 @@ enum {
 #define FCW_FIXED 0x0040u /* reads as 1 on every P6 and later */
 
 /* MXCSR, SDM vol. 1 10.2.3 */
-#define MXCSR_FLAGS 0x003fu
+#define MXCSR_FLAGS 0x003fu /* the same bits as FSW_EXCEPTIONS */
+#define MXCSR_DAZ 0x0040u
 #define MXCSR_MASKS 0x1f80u
 #define MXCSR_MASK_SHIFT 7
+#define MXCSR_FTZ 0x8000u
 #define MXCSR_DEFAULT 0x1f80u
 #define MXCSR_VALID 0xffffu
 
@@ -88,6 +94,21 @@ insn_fn *fpu_bind_sse(const struct insn *in); /* SSE, SSE2: floating point */
 /* ---- fpu_approx.c: RCPSS and RSQRTSS on one element ---- */
 uint32_t approx_rcp(uint32_t x);
 uint32_t approx_rsqrt(uint32_t x);
+
+/* ---- fpu_unmasked.c ---- */
+
+enum float_op { FLOAT_NONE /* never over- or underflows */, FLOAT_ADD, FLOAT_SUB, FLOAT_MUL, FLOAT_DIV, FLOAT_NARROW };
+enum float_kind { FLOAT_SINGLE, FLOAT_DOUBLE };
+
+/* What a floating-point instruction does to its lowest `count` elements; kind is the result's. */
+struct float_insn {
+	enum float_op op;
+	enum float_kind kind;
+	unsigned count;
+};
+
+/* OE, UE and PE of a op b under mxcsr's masks, where those differ from what a run with all exceptions masked shows. Not live. */
+unsigned sse_rounding_flags(const struct float_insn *in, __m128i a, __m128i b, uint32_t mxcsr);
 
 /* ---- checks, in the order of the architecture ---- */
 

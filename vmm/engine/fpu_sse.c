@@ -8,17 +8,10 @@
  */
 #include "vmm/engine/fpu.h"
 
-#define MX_IE 0x01u
-#define MX_DE 0x02u
-#define MX_ZE 0x04u
-#define MX_UE 0x10u
-#define MX_BEFORE (MX_IE | MX_DE | MX_ZE) /* found before the computation */
-#define MX_FTZ 0x8000u
+#define BEFORE_RESULT (FSW_IE | FSW_DE | FSW_ZE) /* exceptions found before the computation */
+#define RANGE (FSW_OE | FSW_UE)
 
 static const uint32_t host_mxcsr = MXCSR_DEFAULT;
-
-/* Where a tiny result could be. */
-enum elements { NO_TINY, ELEMENT_SS, ELEMENTS_PS, ELEMENT_SD, ELEMENTS_PD };
 
 struct mx {
 	uint32_t in, out;
@@ -28,57 +21,43 @@ static inline struct mx mx_guest(struct vcpu *c)
 {
 	uint32_t in = (FX32(c, FX_MXCSR) & ~MXCSR_FLAGS) | MXCSR_MASKS;
 
-	if (unlikely(!(FX32(c, FX_MXCSR) >> MXCSR_MASK_SHIFT & MX_UE)))
-		in &= ~MX_FTZ; /* it acts only while underflow is masked */
+	if (unlikely(!(FX32(c, FX_MXCSR) >> MXCSR_MASK_SHIFT & FSW_UE)))
+		in &= ~MXCSR_FTZ; /* it acts only while underflow is masked */
 	return (struct mx){ .in = in };
 }
 
-static bool tiny32(uint32_t x)
+/* Not all that was raised is masked, or the run could not tell because underflow or overflow is not. */
+static void mx_unmasked(struct vcpu *c, uint32_t raised, const struct float_insn *in, __m128i a, __m128i b)
 {
-	return !(x & 0x7f800000u) && (x & 0x007fffffu);
-}
+	uint32_t mxcsr = FX32(c, FX_MXCSR), masks = mxcsr >> MXCSR_MASK_SHIFT;
 
-static bool tiny64(uint64_t x)
-{
-	return !(x & 0x7ff0000000000000ull) && (x & 0x000fffffffffffffull);
-}
-
-static bool has_tiny(__m128i result, enum elements e)
-{
-	union vec v = { .v = result };
-
-	switch (e) {
-	case ELEMENT_SS: return tiny32(v.l[0]);
-	case ELEMENTS_PS: return tiny32(v.l[0]) || tiny32(v.l[1]) || tiny32(v.l[2]) || tiny32(v.l[3]);
-	case ELEMENT_SD: return tiny64(v.q[0]);
-	case ELEMENTS_PD: return tiny64(v.q[0]) || tiny64(v.q[1]);
-	default: return false;
+	if (raised & ~masks & BEFORE_RESULT) {
+		raised &= BEFORE_RESULT;
+	} else if (in->op != FLOAT_NONE && (~masks & RANGE)) {
+		fpu_sync(c);
+		raised = (raised & BEFORE_RESULT) | sse_rounding_flags(in, a, b, mxcsr);
 	}
-}
-
-/* Unmasked underflow is raised for a tiny result even if it is exact; masked, as the host ran it, only if it is not. */
-static void mx_unmasked(struct vcpu *c, uint32_t raised, __m128i result, enum elements e)
-{
-	uint32_t masks = FX32(c, FX_MXCSR) >> MXCSR_MASK_SHIFT;
-
-	if (!(masks & MX_UE) && has_tiny(result, e))
-		raised |= MX_UE;
-	if (raised & ~masks & MX_BEFORE)
-		raised &= MX_BEFORE;
 	FX32(c, FX_MXCSR) |= raised;
 	if (raised & ~masks)
 		vcpu_raise(c, c->cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD);
 }
 
-/* Must come before anything is written. */
-static inline void mx_finish(struct vcpu *c, const struct mx *m, __m128i result, enum elements e)
+/* Must come before anything is written. An instruction that can get out of range is looked at again unless that is masked. */
+static inline void mx_finish(struct vcpu *c, const struct mx *m, const struct float_insn *in, __m128i a, __m128i b)
 {
 	uint32_t mxcsr = FX32(c, FX_MXCSR), masks = mxcsr >> MXCSR_MASK_SHIFT, raised = m->out & MXCSR_FLAGS;
 
-	if (likely(!(raised & ~masks) && (masks & MX_UE)))
+	if (likely(!(raised & ~masks) && (in->op == FLOAT_NONE || (masks & RANGE) == RANGE)))
 		FX32(c, FX_MXCSR) = mxcsr | raised;
 	else
-		mx_unmasked(c, raised, result, e);
+		mx_unmasked(c, raised, in, a, b);
+}
+
+static const struct float_insn in_range = { FLOAT_NONE, FLOAT_SINGLE, 0 };
+
+static inline void mx_finish_in_range(struct vcpu *c, const struct mx *m)
+{
+	mx_finish(c, m, &in_range, _mm_setzero_si128(), _mm_setzero_si128());
 }
 
 #define UNDER_GUEST(insn) "ldmxcsr %[in]\n\t" insn "\n\tstmxcsr %[out]\n\tldmxcsr %[host]"
@@ -95,62 +74,62 @@ static inline void mx_finish(struct vcpu *c, const struct mx *m, __m128i result,
 
 /* ---- two XMM operands ---- */
 
-#define SSE(name, load, elements)                                                                              \
+#define SSE(name, load, op, kind, count)                                                                       \
 	COMPUTE(name)                                                                                          \
+	static const struct float_insn insn_##name = { op, kind, count };                                      \
 	INSN(name##_rr)                                                                                        \
 	{                                                                                                      \
 		struct mx m = mx_guest(c);                                                                     \
-		__m128i r;                                                                                     \
+		__m128i a, b, r;                                                                               \
                                                                                                                \
 		BEGIN;                                                                                         \
 		sse_check(c);                                                                                  \
-		r = compute_##name(&m, xmm(c, ip->rm)->v, xmm(c, ip->reg)->v);                                 \
-		mx_finish(c, &m, r, elements);                                                                 \
+		a = xmm(c, ip->rm)->v;                                                                         \
+		b = xmm(c, ip->reg)->v;                                                                        \
+		r = compute_##name(&m, a, b);                                                                  \
+		mx_finish(c, &m, &insn_##name, a, b);                                                          \
 		xmm(c, ip->rm)->v = r;                                                                         \
 		NEXT;                                                                                          \
 	}                                                                                                      \
 	INSN(name##_rm)                                                                                        \
 	{                                                                                                      \
 		struct mx m = mx_guest(c);                                                                     \
-		__m128i b, r;                                                                                  \
+		__m128i a, b, r;                                                                               \
                                                                                                                \
 		BEGIN;                                                                                         \
 		sse_check(c);                                                                                  \
 		b = load(c, ip);                                                                               \
-		r = compute_##name(&m, xmm(c, ip->reg)->v, b);                                                 \
-		mx_finish(c, &m, r, elements);                                                                 \
+		a = xmm(c, ip->reg)->v;                                                                        \
+		r = compute_##name(&m, a, b);                                                                  \
+		mx_finish(c, &m, &insn_##name, a, b);                                                          \
 		xmm(c, ip->reg)->v = r;                                                                        \
 		NEXT;                                                                                          \
 	}
 
-#define SSE_ALL(name)                                                                                          \
-	SSE(name##ps, load16_aligned, ELEMENTS_PS)                                                             \
-	SSE(name##ss, load4, ELEMENT_SS)                                                                       \
-	SSE(name##pd, load16_aligned, ELEMENTS_PD)                                                             \
-	SSE(name##sd, load8, ELEMENT_SD)
-#define SSE_ALL_NO_TINY(name)                                                                                  \
-	SSE(name##ps, load16_aligned, NO_TINY)                                                                 \
-	SSE(name##ss, load4, NO_TINY)                                                                          \
-	SSE(name##pd, load16_aligned, NO_TINY)                                                                 \
-	SSE(name##sd, load8, NO_TINY)
+#define SSE_ALL(name, op)                                                                                      \
+	SSE(name##ps, load16_aligned, op, FLOAT_SINGLE, 4)                                                     \
+	SSE(name##ss, load4, op, FLOAT_SINGLE, 1)                                                              \
+	SSE(name##pd, load16_aligned, op, FLOAT_DOUBLE, 2)                                                     \
+	SSE(name##sd, load8, op, FLOAT_DOUBLE, 1)
+#define SSE_IN_RANGE(name, load) SSE(name, load, FLOAT_NONE, FLOAT_SINGLE, 0)
 
-SSE_ALL(add)
-SSE_ALL(sub)
-SSE_ALL(mul)
-SSE_ALL(div)
-SSE_ALL_NO_TINY(min)
-SSE_ALL_NO_TINY(max)
-SSE_ALL_NO_TINY(sqrt)
-SSE(cvtss2sd, load4, NO_TINY)
-SSE(cvtsd2ss, load8, ELEMENT_SS)
-SSE(cvtps2pd, load8, NO_TINY)
-SSE(cvtpd2ps, load16_aligned, ELEMENTS_PS)
-SSE(cvtdq2ps, load16_aligned, NO_TINY)
-SSE(cvtdq2pd, load8, NO_TINY)
-SSE(cvtps2dq, load16_aligned, NO_TINY)
-SSE(cvttps2dq, load16_aligned, NO_TINY)
-SSE(cvtpd2dq, load16_aligned, NO_TINY)
-SSE(cvttpd2dq, load16_aligned, NO_TINY)
+SSE_ALL(add, FLOAT_ADD)
+SSE_ALL(sub, FLOAT_SUB)
+SSE_ALL(mul, FLOAT_MUL)
+SSE_ALL(div, FLOAT_DIV)
+SSE_ALL(min, FLOAT_NONE)
+SSE_ALL(max, FLOAT_NONE)
+SSE_ALL(sqrt, FLOAT_NONE)
+SSE(cvtsd2ss, load8, FLOAT_NARROW, FLOAT_SINGLE, 1)
+SSE(cvtpd2ps, load16_aligned, FLOAT_NARROW, FLOAT_SINGLE, 2)
+SSE_IN_RANGE(cvtss2sd, load4)
+SSE_IN_RANGE(cvtps2pd, load8)
+SSE_IN_RANGE(cvtdq2ps, load16_aligned)
+SSE_IN_RANGE(cvtdq2pd, load8)
+SSE_IN_RANGE(cvtps2dq, load16_aligned)
+SSE_IN_RANGE(cvttps2dq, load16_aligned)
+SSE_IN_RANGE(cvtpd2dq, load16_aligned)
+SSE_IN_RANGE(cvttpd2dq, load16_aligned)
 
 /* ---- comparisons to masks: the predicate is an immediate, so there is one instruction for each ---- */
 
@@ -183,7 +162,7 @@ SSE(cvttpd2dq, load16_aligned, NO_TINY)
 		BEGIN;                                                                                         \
 		sse_check(c);                                                                                  \
 		r = compare_##suffix(&m, xmm(c, ip->rm)->v, xmm(c, ip->reg)->v, ip->imm);                      \
-		mx_finish(c, &m, r, NO_TINY);                                                                  \
+		mx_finish_in_range(c, &m);                                                                     \
 		xmm(c, ip->rm)->v = r;                                                                         \
 		NEXT;                                                                                          \
 	}                                                                                                      \
@@ -196,7 +175,7 @@ SSE(cvttpd2dq, load16_aligned, NO_TINY)
 		sse_check(c);                                                                                  \
 		b = load(c, ip);                                                                               \
 		r = compare_##suffix(&m, xmm(c, ip->reg)->v, b, ip->imm);                                      \
-		mx_finish(c, &m, r, NO_TINY);                                                                  \
+		mx_finish_in_range(c, &m);                                                                     \
 		xmm(c, ip->reg)->v = r;                                                                        \
 		NEXT;                                                                                          \
 	}
@@ -224,7 +203,7 @@ COMPARE(sd, load8)
 		BEGIN;                                                                                         \
 		sse_check(c);                                                                                  \
 		flags = flags_##name(&m, xmm(c, ip->rm)->v, xmm(c, ip->reg)->v);                               \
-		mx_finish(c, &m, _mm_setzero_si128(), NO_TINY);                                                \
+		mx_finish_in_range(c, &m);                                                                     \
 		flags_set_arith(c, flags);                                                                     \
 		NEXT;                                                                                          \
 	}                                                                                                      \
@@ -238,7 +217,7 @@ COMPARE(sd, load8)
 		sse_check(c);                                                                                  \
 		b = load(c, ip);                                                                               \
 		flags = flags_##name(&m, xmm(c, ip->reg)->v, b);                                               \
-		mx_finish(c, &m, _mm_setzero_si128(), NO_TINY);                                                \
+		mx_finish_in_range(c, &m);                                                                     \
 		flags_set_arith(c, flags);                                                                     \
 		NEXT;                                                                                          \
 	}
@@ -263,7 +242,7 @@ COMPARE_FLAGS(ucomisd, load8)
 		BEGIN;                                                                                         \
 		sse_check(c);                                                                                  \
 		r = convert_##name(&m, xmm(c, ip->rm)->v, GPR32(c, ip->reg));                                  \
-		mx_finish(c, &m, r, NO_TINY);                                                                  \
+		mx_finish_in_range(c, &m);                                                                     \
 		xmm(c, ip->rm)->v = r;                                                                         \
 		NEXT;                                                                                          \
 	}                                                                                                      \
@@ -277,7 +256,7 @@ COMPARE_FLAGS(ucomisd, load8)
 		sse_check(c);                                                                                  \
 		b = mem_read32(c, ip->seg, insn_ea(c, ip));                                                    \
 		r = convert_##name(&m, xmm(c, ip->reg)->v, b);                                                 \
-		mx_finish(c, &m, r, NO_TINY);                                                                  \
+		mx_finish_in_range(c, &m);                                                                     \
 		xmm(c, ip->reg)->v = r;                                                                        \
 		NEXT;                                                                                          \
 	}
@@ -300,7 +279,7 @@ FROM_GPR(cvtsi2sd)
 		BEGIN;                                                                                         \
 		sse_check(c);                                                                                  \
 		r = convert_##name(&m, xmm(c, ip->reg)->v);                                                    \
-		mx_finish(c, &m, _mm_setzero_si128(), NO_TINY);                                                \
+		mx_finish_in_range(c, &m);                                                                     \
 		GPR32(c, ip->rm) = r;                                                                          \
 		NEXT;                                                                                          \
 	}                                                                                                      \
@@ -312,7 +291,7 @@ FROM_GPR(cvtsi2sd)
 		BEGIN;                                                                                         \
 		sse_check(c);                                                                                  \
 		r = convert_##name(&m, load(c, ip));                                                           \
-		mx_finish(c, &m, _mm_setzero_si128(), NO_TINY);                                                \
+		mx_finish_in_range(c, &m);                                                                     \
 		GPR32(c, ip->reg) = r;                                                                         \
 		NEXT;                                                                                          \
 	}
@@ -321,7 +300,8 @@ TO_GPR(cvttss2si, load4)
 TO_GPR(cvtsd2si, load8)
 TO_GPR(cvttsd2si, load8)
 
-/* ---- conversions from and to MMX registers: the XMM instruction on the low half, whose high half is zero and so raises nothing ---- */
+/* ---- conversions from and to MMX registers: the XMM instruction on the low half, whose high half is zero and so raises nothing. The switch to MMX
+ * state happens even if an unmasked exception then keeps the result back, as on the host. ---- */
 
 /* CVTPI2PS keeps the destination's high half; CVTPI2PD has none to keep. */
 static inline __m128i convert_cvtpi2ps(struct mx *m, __m128i a, __m128i b)
@@ -346,8 +326,8 @@ static inline __m128i convert_cvtpi2pd(struct mx *m, __m128i a, __m128i b)
 		sse_check(c);                                                                                  \
 		x87_check_pending(c);                                                                          \
 		r = convert_##name(&m, xmm(c, ip->rm)->v, low64(mmx_peek(c, ip->reg)));                        \
-		mx_finish(c, &m, r, NO_TINY);                                                                  \
 		mmx_enter(c);                                                                                  \
+		mx_finish_in_range(c, &m);                                                                     \
 		xmm(c, ip->rm)->v = r;                                                                         \
 		NEXT;                                                                                          \
 	}                                                                                                      \
@@ -360,7 +340,7 @@ static inline __m128i convert_cvtpi2pd(struct mx *m, __m128i a, __m128i b)
 		sse_check(c);                                                                                  \
 		b = load8(c, ip);                                                                              \
 		r = convert_##name(&m, xmm(c, ip->reg)->v, b);                                                 \
-		mx_finish(c, &m, r, NO_TINY);                                                                  \
+		mx_finish_in_range(c, &m);                                                                     \
 		xmm(c, ip->reg)->v = r;                                                                        \
 		NEXT;                                                                                          \
 	}
@@ -377,8 +357,8 @@ FROM_MMX(cvtpi2pd)
 		sse_check(c);                                                                                  \
 		x87_check_pending(c);                                                                          \
 		r = compute_##insn(&m, _mm_setzero_si128(), select(xmm(c, ip->reg)->v));                       \
-		mx_finish(c, &m, r, NO_TINY);                                                                  \
 		mmx_enter(c);                                                                                  \
+		mx_finish_in_range(c, &m);                                                                     \
 		mmx_write(c, ip->rm, to64(r));                                                                 \
 		NEXT;                                                                                          \
 	}                                                                                                      \
@@ -391,8 +371,8 @@ FROM_MMX(cvtpi2pd)
 		sse_check(c);                                                                                  \
 		x87_check_pending(c);                                                                          \
 		r = compute_##insn(&m, _mm_setzero_si128(), load(c, ip));                                      \
-		mx_finish(c, &m, r, NO_TINY);                                                                  \
 		mmx_enter(c);                                                                                  \
+		mx_finish_in_range(c, &m);                                                                     \
 		mmx_write(c, ip->reg, to64(r));                                                                \
 		NEXT;                                                                                          \
 	}
