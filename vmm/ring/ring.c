@@ -65,6 +65,7 @@ void ring_enter(struct vcpu *c)
 	c->virt.eflags = vflags;
 	c->eflags = (c->eflags & ~FL_HIDDEN) | FL_IF | (vm ? FL_VM : 0);
 	c->cpl = vm ? 3 : vcpl == 0 ? c->ring0_becomes : (uint8_t)vcpl;
+	c->real_view = true; /* ring_filter_attr() goes by virt.cpl from here on */
 	for (unsigned i = 0; i < SEG_COUNT; i++) {
 		struct segment *s = &c->seg[i];
 
@@ -77,7 +78,6 @@ void ring_enter(struct vcpu *c)
 		if (c->seg[SEG_SS].attr)
 			c->seg[SEG_SS].sel |= c->ring0_becomes;
 	}
-	c->real_view = true;
 	c->mode = (uint8_t)((c->seg[SEG_CS].attr & SEG_DB ? MODE_CS32 : 0) |
 	                    (c->seg[SEG_SS].attr & SEG_DB ? MODE_SS32 : 0) | (vm ? MODE_VM : 0) |
 	                    (vcpl == 3 ? MODE_USER : 0) | catches);

@@ -55,7 +55,7 @@ static uint64_t rep_budget(const struct vm *vm)
 /* After a load of SS debug traps wait for one instruction (SDM vol. 3A 6.8.3). */
 static bool loads_ss(const struct insn *in)
 {
-	return in->op == OP_LSS || ((in->op == OP_MOV_SREG || in->op == OP_POP_SREG) && in->reg == SEG_SS);
+	return (in->op == OP_MOV_SREG || in->op == OP_POP_SREG) && in->reg == SEG_SS;
 }
 
 static void finish_emulation(struct vm *vm, struct emul_ctx *x, bool tf)
