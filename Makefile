@@ -86,7 +86,8 @@ guests: setup
 
 tests: all $(UNIT) $(TEST_PROGRAMS) $(GUESTS)
 
-run-tests: tests fuzz-build
+# The fuzz targets are a build of their own: only where they are going to run.
+run-tests: tests $(if $(T),$(if $(findstring fuzz,$(T)),fuzz-build),fuzz-build)
 	@BUILD=$(BUILD) tests/run.sh '$(T)'
 
 check-unit: all $(UNIT)
@@ -158,4 +159,4 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(LIB)
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(subst fuzzer-no-link,fuzzer,$(ALL_FLAGS)) -Wno-missing-prototypes -MMD -MP -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(subst fuzzer-no-link,fuzzer,$(ALL_FLAGS)) -Wno-missing-prototypes -MMD -MP -o $@ $< $(LIB) $(LIBS)
