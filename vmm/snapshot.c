@@ -119,7 +119,7 @@ static const char *objection(const struct loaded *l, const struct vm *trial)
 	return NULL;
 }
 
-int vm_snapshot_load(struct vm *vm, const uint8_t *buf, size_t len, struct vm_error *err)
+int vm_snapshot_load_kept(struct vm *vm, const uint8_t *buf, size_t len, struct vm_error *err)
 {
 	struct loaded l;
 	struct vm *trial;
@@ -155,7 +155,90 @@ int vm_snapshot_load(struct vm *vm, const uint8_t *buf, size_t len, struct vm_er
 	vcpu_update_watch(&vm->vcpu);
 	if (vm->config.checkpoint_interval)
 		vm->next_checkpoint = (vm->vcpu.icount / vm->config.checkpoint_interval + 1) * vm->config.checkpoint_interval;
+	vm->stop = (struct vm_stop){ .reason = STOP_NONE };
+	vm->ended = vm->probe.stopped = false;
+	vm->watchlist.noted.valid = vm->watchlist.hit.valid = vm->watchlist.passing = false;
+	return 0;
+}
+
+int vm_snapshot_load(struct vm *vm, const uint8_t *buf, size_t len, struct vm_error *err)
+{
+	int rc = vm_snapshot_load_kept(vm, buf, len, err);
+
+	if (rc)
+		return rc;
 	engine_flush(vm->engine);
 	ram_mark_all_dirty(&vm->ram); /* whoever sets registers from outside has set memory as well */
+	vm->real_cpl = 3;             /* as in a new VM */
+	vm->exceptions_here = 0;
 	return 0;
+}
+
+/* ---- checkpoints that a run goes on from ---- */
+
+#define PROGRESS_MAGIC 0x31475052u /* "RPG1" */
+
+struct progress {
+	uint32_t magic;
+	uint32_t exceptions_here;
+	uint64_t exception_icount;
+	uint32_t real_cpl;
+	uint32_t zero;
+};
+
+size_t vm_progress_save(const struct vm *vm, uint8_t buf[PROGRESS_MAX])
+{
+	const struct progress p = {
+		.magic = PROGRESS_MAGIC,
+		.exceptions_here = vm->exceptions_here,
+		.exception_icount = vm->exception_icount,
+		.real_cpl = vm->real_cpl,
+	};
+
+	_Static_assert(sizeof(p) == 24 && sizeof(p) <= PROGRESS_MAX, "no padding");
+	memcpy(buf, &p, sizeof(p));
+	return sizeof(p);
+}
+
+int vm_progress_load(struct vm *vm, const uint8_t *buf, size_t len, struct vm_error *err)
+{
+	struct progress p;
+
+	if (len != sizeof(p))
+		return vm_fail(err, -EBADMSG, "progress: %zu bytes where %zu are expected", len, sizeof(p));
+	memcpy(&p, buf, sizeof(p));
+	if (p.magic != PROGRESS_MAGIC)
+		return vm_fail(err, -EBADMSG, "progress: unknown layout %08x", p.magic);
+	if (p.real_cpl < 1 || p.real_cpl > 3)
+		return vm_fail(err, -EBADMSG, "progress: a real CPL of %u", p.real_cpl);
+	vm->exceptions_here = p.exceptions_here;
+	vm->exception_icount = p.exception_icount;
+	vm->real_cpl = (uint8_t)p.real_cpl;
+	return 0;
+}
+
+size_t vm_translations_save(const struct vm *vm, uint64_t *words, size_t room)
+{
+	return mmu_save_translations(&vm->vcpu.mmu, words, room);
+}
+
+void vm_translations_load(struct vm *vm, const uint64_t *words, size_t count)
+{
+	mmu_load_translations(&vm->vcpu.mmu, words, count);
+}
+
+size_t vm_take_written(struct vm *vm, uint64_t *page)
+{
+	return ram_take_written(&vm->ram, page);
+}
+
+void vm_write_page(struct vm *vm, uint64_t page, const uint8_t *bytes)
+{
+	BUG_ON(page >= vm->ram.pages);
+	ram_write(&vm->ram, page << PAGE_SHIFT, bytes, PAGE_SIZE);
+}
+
+size_t vm_devices_save(struct vm *vm, uint8_t *buf, size_t room)
+{
+	return vm->input && vm->input->save ? vm->input->save(vm->input->self, buf, room) : 0;
 }

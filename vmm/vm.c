@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/debug.h"
 #include "vmm/digest.h"
 #include "vmm/ring/ring.h"
 #include "vmm/snapshot.h"
@@ -251,14 +252,15 @@ static uint64_t min64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static void run_guest(struct vm *vm, uint64_t deadline)
+/* `deadline` is the input's and the guest's: emulators split their work there, so it must not depend on where a run is asked to stop. */
+static void run_guest(struct vm *vm, uint64_t deadline, uint64_t until)
 {
 	struct vcpu *c = &vm->vcpu;
 
 	vm->budget_end = c->inhibit_icount == c->icount ? c->icount + 1 : deadline;
 	ring_enter(c);
 	probe_guest_begin(&vm->probe);
-	engine_run(vm->engine, vm->budget_end);
+	engine_run(vm->engine, min64(vm->budget_end, until));
 	probe_guest_end(&vm->probe);
 	vm->real_cpl = c->cpl;
 	ring_leave(c);
@@ -266,8 +268,15 @@ static void run_guest(struct vm *vm, uint64_t deadline)
 		trap_handle(vm);
 }
 
+static bool reached(const struct vm *vm, const struct vm_moment *until)
+{
+	uint64_t icount = vm->vcpu.icount;
+
+	return icount > until->icount || (icount == until->icount && vm_turns_here(vm) >= until->turn);
+}
+
 /* Once around the loop. */
-static void turn(struct vm *vm, uint64_t until)
+static void turn(struct vm *vm, const struct vm_moment *until)
 {
 	struct vcpu *c = &vm->vcpu;
 	struct vm_now now = {
@@ -277,6 +286,7 @@ static void turn(struct vm *vm, uint64_t until)
 	};
 	struct vm_turn t = { .deadline = UINT64_MAX, .vector = -1 };
 
+	watch_commit(c);
 	if (c->icount == vm->next_checkpoint)
 		checkpoint(vm);
 	vm->clock.icount_now = c->icount;
@@ -291,9 +301,14 @@ static void turn(struct vm *vm, uint64_t until)
 		idle(vm, &now);
 		return;
 	}
-	if (c->icount >= until)
+	if (c->watch && c->watch->hit.valid) {
+		vm->debug_stopped = true;
 		return;
-	run_guest(vm, min64(min64(t.deadline, until), min64(vm->config.limit, vm->next_checkpoint)));
+	}
+	if (reached(vm, until))
+		return;
+	run_guest(vm, min64(t.deadline, min64(vm->config.limit, vm->next_checkpoint)),
+	          until->icount > c->icount ? until->icount : c->icount + 1);
 }
 
 static void tell_end(struct vm *vm)
@@ -308,19 +323,25 @@ static void tell_end(struct vm *vm)
 	probe_event(&vm->probe, &ev);
 }
 
-int vm_run(struct vm *vm, uint64_t until, struct vm_stop *stop, struct vm_error *err)
+int vm_run_to(struct vm *vm, const struct vm_moment *until, struct vm_stop *stop, struct vm_error *err)
 {
+	vm->debug_stopped = false;
 	if (!vm->input)
 		return vm_fail(err, -EINVAL, "vm: nothing is plugged in as input");
 	while (vm->stop.reason == STOP_NONE) {
 		turn(vm, until);
 		if (vm->probe.stopped)
 			vm_stop_with(vm, STOP_OBSERVER, "stopped by the observer");
-		if (vm->vcpu.icount >= until && !vm->halted)
+		if (vm->debug_stopped || (reached(vm, until) && !vm->halted))
 			break;
 	}
 	if (vm->stop.reason != STOP_NONE && vm->stop.reason != STOP_OBSERVER && vm->stop.reason != STOP_TRACE_END && !vm->ended)
 		tell_end(vm);
 	*stop = vm->stop;
 	return 0;
+}
+
+int vm_run(struct vm *vm, uint64_t until, struct vm_stop *stop, struct vm_error *err)
+{
+	return vm_run_to(vm, &(struct vm_moment){ .icount = until }, stop, err);
 }

@@ -108,7 +108,11 @@ struct vm_input {
 	/* HLT with virtual IF set and no interrupt pending: pass virtual time to the next thing that can happen.
 	 * Returns false when nothing ever can. */
 	bool (*idle)(void *self, const struct vm_now *now);
+	/* The devices' own state, for a checkpoint from which a run can go on live: writes at most `room` bytes, returns the length; 0 when
+	 * there is none to save. NULL: no devices. */
+	size_t (*save)(void *self, uint8_t *buf, size_t room);
 };
+#define VM_INPUT_STATE_MAX (256u << 10)
 
 enum vm_stream { STREAM_SERIAL = 0, STREAM_DEBUG = 1 };
 

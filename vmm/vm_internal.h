@@ -5,6 +5,7 @@
 #define RINGSIDE_VMM_VM_INTERNAL_H
 
 #include "vmm/cpu/vcpu.h"
+#include "vmm/cpu/watch.h"
 #include "vmm/emul/emul.h"
 #include "vmm/engine/engine.h"
 #include "vmm/probe.h"
@@ -27,8 +28,16 @@ struct vm {
 	uint64_t exception_icount;   /* icount of the latest reflected exception, and how many there were at it */
 	uint32_t exceptions_here;
 	uint8_t real_cpl;            /* CPL in the real view at the last exit, for events */
+	struct watchlist watchlist;  /* a debugger's; the vCPU points at it while it has points */
+	bool debug_stopped;          /* a hit ended the present run */
 	uint8_t blob[EMUL_BLOB_MAX];
 };
+
+/* Deliveries so far at this icount: tells apart the moments between two retired instructions. */
+static inline uint32_t vm_turns_here(const struct vm *vm)
+{
+	return vm->exception_icount == vm->vcpu.icount ? vm->exceptions_here : 0;
+}
 
 /* First reason wins. */
 void vm_stop_with(struct vm *vm, enum vm_stop_reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

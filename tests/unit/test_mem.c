@@ -575,10 +575,10 @@ static void write_tags_go(void **state)
 	ram_digest(&t->ram);
 	assert_null(mmu_fast_write(m, 0x405000, 4));
 	assert_non_null(mmu_fast_read(m, 0x405000, 4));
-	assert_int_equal(t->ram.dirty[0x50], 0);
+	assert_int_equal(t->ram.dirty[0x50] & RAM_DIRTY_DIGEST, 0);
 	try_translate(t, 0x405000, MMU_WRITE, MMU_USER, NULL);
 	assert_non_null(mmu_fast_write(m, 0x405000, 4));
-	assert_int_equal(t->ram.dirty[0x50], 1);
+	assert_int_equal(t->ram.dirty[0x50], RAM_DIRTY_ALL);
 }
 
 static void marks_over_code(void **state)

@@ -17,6 +17,8 @@
  */
 #include "vmm/cpu/mem.h"
 
+#include "vmm/cpu/watch.h"
+
 #define SPAN_PARTS 2
 
 /* A linear range, at most two pages of it, translated. */
@@ -98,6 +100,7 @@ static _Noreturn void leave_trace(struct vcpu *c, enum exit_reason reason)
 {
 	BUG_ON(!c->unwind);
 	c->db_pending = 0;
+	watch_forget(c);
 	c->exit.reason = reason;
 	c->exit.has_error = c->exit.trap = false;
 	c->exit.has_insn = c->ip != NULL;
@@ -159,6 +162,8 @@ static void span_open(struct vcpu *c, struct span *s, uint32_t lin, unsigned len
 	s->gpa[0] = translate_part(c, lin, access, ctx);
 	for (unsigned i = 0; i < s->parts; i++)
 		check_touch(c, s->gpa[i], s->len[i], access);
+	if (unlikely(c->watch) && !c->watch->open && !may_touch_all(c) && watch_wants(c, lin, len, access == MMU_WRITE))
+		leave_trace(c, EXIT_WATCH);
 }
 
 /* ---- watchpoints, SDM vol. 3B 17.2.4, 17.2.5 ---- */
@@ -198,8 +203,10 @@ static void match_watch(struct vcpu *c, uint32_t lin, unsigned len, bool write)
 	}
 }
 
+/* The debugger's come first: the guest's know nothing of them. */
 static void note_watch(struct vcpu *c, uint32_t lin, unsigned len, bool write)
 {
+	watch_note(c, lin, len, write);
 	if (unlikely(c->mmu.watch_count))
 		match_watch(c, lin, len, write);
 }
@@ -374,6 +381,7 @@ uint64_t mem_sys_read(struct vcpu *c, uint32_t lin, unsigned size)
 		return v;
 	}
 	span_open(c, &s, lin, size, MMU_READ, MMU_SUPERVISOR);
+	watch_note(c, lin, size, false);
 	span_read(c, &s, &v);
 	return v;
 }
@@ -389,6 +397,7 @@ void mem_sys_write(struct vcpu *c, uint32_t lin, unsigned size, uint64_t value)
 		return;
 	}
 	span_open(c, &s, lin, size, MMU_WRITE, MMU_SUPERVISOR);
+	watch_note(c, lin, size, true);
 	span_write(c, &s, &value);
 }
 

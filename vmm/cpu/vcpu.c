@@ -11,6 +11,7 @@
 #include "vmm/cpu/flags.h"
 #include "vmm/cpu/mem.h"
 #include "vmm/cpu/segment.h"
+#include "vmm/cpu/watch.h"
 
 static _Noreturn void raise(struct vcpu *c, unsigned vector, bool has_error, uint32_t error, uint64_t cr2)
 {
@@ -18,6 +19,7 @@ static _Noreturn void raise(struct vcpu *c, unsigned vector, bool has_error, uin
 
 	BUG_ON(!c->unwind || vector > 31);
 	c->db_pending = 0; /* an instruction that faults hits no data breakpoint */
+	watch_forget(c);
 	x->reason = EXIT_EXCEPTION;
 	x->vector = (uint8_t)vector;
 	x->has_error = has_error;

@@ -127,6 +127,8 @@ enum exit_reason {
 	EXIT_SENSITIVE, /* a caught sensitive instruction: insn; rip is its start, nothing done */
 	EXIT_SOFTINT,   /* INT n, INT3, INTO (taken), INT1: insn; rip is its start */
 	EXIT_MMIO,      /* the instruction at rip touches memory that is not RAM; nothing done. Run it with engine_step() */
+	EXIT_DEBUG,     /* a debugger's breakpoint is at rip (vmm/debug.h); nothing done */
+	EXIT_WATCH,     /* engine-internal, as the next: the instruction touches bytes that a debugger watches; nothing done. Step it */
 	EXIT_CODE_WRITE,/* engine-internal, never leaves engine_run(): the instruction writes bytes that hold decoded code; nothing done. Step it */
 };
 
@@ -144,6 +146,7 @@ struct vm_exit {
 struct trace;
 struct engine;
 struct leak_audit;
+struct watchlist;
 
 /* What the slow paths call for memory that is not RAM, while mmu.stepping. */
 struct vcpu_hooks {
@@ -191,6 +194,7 @@ struct vcpu {
 	uint64_t leaks;
 
 	struct vm_exit exit;        /* filled by vcpu_raise() and engines */
+	struct watchlist *watch;    /* what a debugger looks for (cpu/watch.h); NULL nothing */
 	struct vcpu_hooks hooks;
 };
 

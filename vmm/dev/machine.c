@@ -25,41 +25,12 @@
 #include <unistd.h>
 
 #include "vmm/bug.h"
-#include "vmm/dev/bus.h"
-#include "vmm/dev/i8042.h"
-#include "vmm/dev/pic.h"
-#include "vmm/dev/pit.h"
-#include "vmm/dev/rtc.h"
-#include "vmm/dev/sysctl.h"
-#include "vmm/dev/uart.h"
-#include "vmm/dev/vga.h"
+#include "vmm/dev/machine_internal.h"
 
 #define NEVER UINT64_MAX
 #define NS_PER_S 1000000000ull
 #define SERIAL_INTERVAL_NS 1000000ull /* virtual time between two looks at the serial input */
 #define PACE_INTERVAL_NS 1000000ull   /* virtual time between two looks at the host's clock */
-#define VNS_END (1ull << 62)          /* 146 years: sleeping guests stop here, so that no sum of times overflows */
-
-struct machine {
-	struct machine_config config;
-	struct bus bus;
-	struct pic pic;
-	struct pit pit;
-	struct uart uart;
-	struct rtc rtc;
-	struct i8042 i8042;
-	struct sysctl sysctl;
-	struct vga vga;
-
-	uint64_t quiet_until;
-	uint64_t serial_due; /* vns of the next look at the serial input */
-	bool serial_ended;
-	uint8_t input[UART_FIFO];
-
-	uint64_t pace_due;  /* vns of the next look at the host's clock */
-	uint64_t wall_zero; /* the host's time at vns 0, ns, modulo 2^64 */
-	bool wall_known;
-};
 
 /* ---- devices, all of them ---- */
 
@@ -353,6 +324,15 @@ static bool machine_idle(void *self, const struct vm_now *now)
 	return true;
 }
 
+/* ---- told instead of read ---- */
+
+void machine_receive(struct machine *m, const uint8_t *bytes, size_t len)
+{
+	advance(m, clock_now(m->config.clock));
+	uart_receive(&m->uart, bytes, len);
+	m->quiet_until = 0;
+}
+
 /* ---- the public face ---- */
 
 int machine_create(struct machine **out, const struct machine_config *config, struct vm_error *err)
@@ -378,6 +358,11 @@ void machine_destroy(struct machine *m)
 	free(m);
 }
 
+static size_t save_plug(void *self, uint8_t *buf, size_t room)
+{
+	return room < MACHINE_STATE_MAX ? 0 : machine_save(self, buf);
+}
+
 void machine_input(struct machine *m, struct vm_input *out)
 {
 	*out = (struct vm_input){
@@ -389,5 +374,6 @@ void machine_input(struct machine *m, struct vm_input *out)
 		.tsc = machine_tsc,
 		.poll = machine_poll,
 		.idle = machine_idle,
+		.save = save_plug,
 	};
 }

@@ -28,4 +28,15 @@ void machine_destroy(struct machine *m);
 /* Fills the plug; its self is the machine, which must outlive the VM's use of it. (idle adds to clock->idle_ns.) */
 void machine_input(struct machine *m, struct vm_input *out);
 
+/*
+ * The devices' state as bytes, versioned; what is the host's (files, pacing) is not in it. A load checks every field that a device relies on:
+ * -EBADMSG with a message, and the machine is unchanged. The clock's own state is the VM's (snapshot.h): load that first.
+ */
+#define MACHINE_STATE_MAX (64u << 10)
+size_t machine_save(const struct machine *m, uint8_t buf[MACHINE_STATE_MAX]);
+int machine_load(struct machine *m, const uint8_t *buf, size_t len, struct vm_error *err);
+
+/* Bytes came in over the serial line at the present moment, told and not read from serial_fd: a trace's input is given to devices this way. */
+void machine_receive(struct machine *m, const uint8_t *bytes, size_t len);
+
 #endif

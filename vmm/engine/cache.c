@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "vmm/cpu/watch.h"
+
 #define HASH_BITS 16
 #define ARENA_SIZE (96ull << 20)
 #define HEAD_ROOM ((sizeof(struct trace) + 31) & ~31ull)
@@ -148,6 +150,8 @@ static bool decode_into(struct vcpu *c, struct trace *t, const uint8_t *bytes, u
 				return false;
 			break;
 		}
+		if (n && unlikely(c->watch) && watch_cuts(c, (uint32_t)(c->seg[SEG_CS].base + c->rip + off)))
+			break; /* a breakpoint is looked for where traces begin */
 		if (c->rip + off + in->len - 1 > c->seg[SEG_CS].limit) {
 			if (n == 0)
 				vcpu_raise_error(c, VEC_GP, 0);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/cpu/watch.h"
 #include "vmm/engine/cache.h"
 
 #define DR6_BS (1u << 14)
@@ -165,6 +166,10 @@ static void run_until_exit(struct engine *e)
 	while (c->icount < c->icount_end) {
 		struct trace *t;
 
+		if (unlikely(c->watch) && watch_stops(c)) {
+			c->exit.reason = EXIT_DEBUG;
+			return;
+		}
 		if (unlikely(wants_single_steps(c))) {
 			if (run_watched(e))
 				return;
@@ -202,6 +207,8 @@ static void leave_engine(struct vcpu *c)
 	fpu_sync(c);
 }
 
+static void step(struct engine *e, bool touch_all);
+
 void engine_run(struct engine *e, uint64_t icount_end)
 {
 	struct vcpu *c = e->c;
@@ -215,6 +222,12 @@ void engine_run(struct engine *e, uint64_t icount_end)
 		run_until_exit(e);
 	} else {
 		settle(c);
+		if (c->exit.reason == EXIT_WATCH) {
+			leave_engine(c);
+			c->watch->open = true;
+			step(e, false);
+			c->watch->open = false;
+		}
 		if (c->exit.reason == EXIT_CODE_WRITE) {
 			leave_engine(c);
 			engine_step(e);
@@ -224,7 +237,8 @@ void engine_run(struct engine *e, uint64_t icount_end)
 	leave_engine(c);
 }
 
-void engine_step(struct engine *e)
+/* One instruction alone. touch_all: MMIO and code may be touched. */
+static void step(struct engine *e, bool touch_all)
 {
 	struct vcpu *c = e->c;
 	jmp_buf landing;
@@ -232,7 +246,7 @@ void engine_step(struct engine *e)
 	BUG_ON(!c->real_view || c->cpl == 0);
 	c->unwind = &landing;
 	c->icount_end = c->icount + 1;
-	c->mmu.stepping = true;
+	c->mmu.stepping = touch_all;
 	c->ip = NULL;
 	if (_setjmp(landing)) {
 		settle(c);
@@ -244,6 +258,11 @@ void engine_step(struct engine *e)
 			run_one(e);
 	}
 	leave_engine(c);
+}
+
+void engine_step(struct engine *e)
+{
+	step(e, true);
 }
 
 bool engine_fetch(struct vcpu *c, struct insn *out)

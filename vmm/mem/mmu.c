@@ -57,6 +57,7 @@
 
 #define STORE_PAGES (1u << 20)
 #define STORE_BIGS (1u << 10)
+#define STORE_GROUP 512u
 #define FAST_WORDS (TLB_FAST_SIZE / 64)
 
 struct tlb_store {
@@ -65,6 +66,7 @@ struct tlb_store {
 	uint32_t gen[2];                /* [0] local, [1] global translations; never 0, which marks empty words */
 	uint64_t filled[2][FAST_WORDS]; /* fast entries with any tag, by context */
 	uint64_t local[2][FAST_WORDS];  /* those which a flush of local translations takes */
+	uint8_t used[STORE_PAGES / STORE_GROUP]; /* a group of page[] was ever written to */
 };
 
 /* Does not belong to any page: what engines see while all_slow. Nobody writes through mmu.tlb. */
@@ -138,6 +140,10 @@ static bool watched(const struct mmu *m, uint64_t lin)
 		if (m->watch_page[i] == (lin & PAGE_MASK))
 			return true;
 	}
+	for (unsigned i = 0; i < m->debug_count; i++) {
+		if (m->debug_page[i] == (lin & PAGE_MASK))
+			return true;
+	}
 	return false;
 }
 
@@ -147,7 +153,7 @@ static void fill_fast(struct mmu *m, uint64_t lin, uint64_t entry, enum mmu_cont
 	unsigned i = mmu_index(lin);
 	struct tlb_entry *e = &m->fast[ctx][i];
 	uint64_t tag = lin & PAGE_MASK, gpa = entry & FRAME_MASK, bit = 1ull << (i % 64);
-	bool watch = m->watch_count && watched(m, lin);
+	bool watch = (m->watch_count || m->debug_count) && watched(m, lin);
 	bool writable = (entry & PTE_D) && ((entry & PTE_W) || (ctx == MMU_SUPERVISOR && !(m->cr0 & CR0_WP_BIT)));
 
 	if (!ram_has(m->ram, gpa))
@@ -155,7 +161,7 @@ static void fill_fast(struct mmu *m, uint64_t lin, uint64_t entry, enum mmu_cont
 	e->addend = (uintptr_t)m->ram->host + gpa - tag;
 	e->read = watch ? TLB_NO_TAG : tag;
 	e->exec = tag;
-	e->write = !watch && writable && m->ram->dirty[gpa >> PAGE_SHIFT] && !m->ram->code[gpa >> PAGE_SHIFT]
+	e->write = !watch && writable && m->ram->dirty[gpa >> PAGE_SHIFT] == RAM_DIRTY_ALL && !m->ram->code[gpa >> PAGE_SHIFT]
 	                   ? tag
 	                   : TLB_NO_TAG;
 	m->store->filled[ctx][i / 64] |= bit;
@@ -254,6 +260,7 @@ static uint64_t store_put(struct mmu *m, uint64_t lin, uint32_t word, bool big)
 			drop_big_page(m, lin);
 	} else {
 		s->page[(uint32_t)lin >> PAGE_SHIFT] = full;
+		s->used[((uint32_t)lin >> PAGE_SHIFT) / STORE_GROUP] = 1;
 		if (replaces)
 			drop_page(m, lin);
 	}
@@ -390,7 +397,7 @@ static int translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum m
 	}
 	*gpa = (word & FRAME_MASK) | (lin & ~PAGE_MASK);
 	if (access == MMU_WRITE && ram_has(m->ram, *gpa))
-		m->ram->dirty[*gpa >> PAGE_SHIFT] = 1;
+		m->ram->dirty[*gpa >> PAGE_SHIFT] = RAM_DIRTY_ALL;
 	fill_fast(m, lin, word, ctx);
 	return 0;
 }
@@ -510,6 +517,64 @@ void mmu_set_watch(struct mmu *m, const uint32_t *pages, unsigned count)
 		m->watch_page[i] = pages[i] & FRAME_MASK;
 	drop_all(m, MMU_SUPERVISOR);
 	drop_all(m, MMU_USER);
+}
+
+void mmu_set_debug_watch(struct mmu *m, const uint32_t *pages, unsigned count)
+{
+	BUG_ON(count > MMU_DEBUG_PAGES);
+	m->debug_count = count;
+	for (unsigned i = 0; i < count; i++)
+		m->debug_page[i] = pages[i] & FRAME_MASK;
+	drop_all(m, MMU_SUPERVISOR);
+	drop_all(m, MMU_USER);
+}
+
+/* ---- moments ---- */
+
+/* A word of a saved translation: its place, and the stored word without its generation. */
+#define SAVED_BIG (1ull << 63)
+
+static void save_word(uint64_t *words, size_t room, size_t *n, uint64_t place, uint64_t word)
+{
+	if (*n < room)
+		words[*n] = place << 32 | (uint32_t)word;
+	(*n)++;
+}
+
+size_t mmu_save_translations(const struct mmu *m, uint64_t *words, size_t room)
+{
+	const struct tlb_store *s = m->store;
+	size_t n = 0;
+
+	for (unsigned group = 0; group < STORE_PAGES / STORE_GROUP; group++) {
+		for (unsigned i = 0; s->used[group] && i < STORE_GROUP; i++) {
+			if (word_valid(s, s->page[group * STORE_GROUP + i]))
+				save_word(words, room, &n, group * STORE_GROUP + i, s->page[group * STORE_GROUP + i]);
+		}
+	}
+	for (unsigned i = 0; i < STORE_BIGS; i++) {
+		if (word_valid(s, s->big[i]))
+			save_word(words, room, &n, SAVED_BIG >> 32 | i, s->big[i]);
+	}
+	return n;
+}
+
+void mmu_load_translations(struct mmu *m, const uint64_t *words, size_t count)
+{
+	struct tlb_store *s = m->store;
+
+	mmu_flush_all(m);
+	for (size_t i = 0; i < count; i++) {
+		uint32_t word = (uint32_t)words[i], place = (uint32_t)(words[i] >> 32) & (STORE_PAGES - 1);
+		uint64_t full = (uint64_t)s->gen[(word >> PTE_G_SHIFT) & 1] << 32 | word;
+
+		if (words[i] & SAVED_BIG) {
+			s->big[place % STORE_BIGS] = full;
+		} else {
+			s->page[place] = full;
+			s->used[place / STORE_GROUP] = 1;
+		}
+	}
 }
 
 int mmu_init(struct mmu *m, struct ram *ram, bool split_views)

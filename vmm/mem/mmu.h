@@ -5,8 +5,8 @@
  * it `store` remembers every translation since the architecture last said it goes, so that accessed and dirty bits do not
  * depend on the size of `fast`, nor on which engine ran. A fast entry's read, write and exec tags are set only for what needs no further look:
  *
- *   - read:  RAM page, readable in this context, no debug watch on it
- *   - write: as read, writable, PTE dirty bit set, ram.dirty set, holds no decoded code
+ *   - read:  RAM page, readable in this context, no watch on it, of the guest's debug registers or of a debugger
+ *   - write: as read, writable, PTE dirty bit set, ram.dirty full, holds no decoded code
  *   - exec:  RAM page, executable in this context
  *
  * Everything else goes through the slow functions: walk, MMIO, code pages, page crossers, watchpoints.
@@ -31,6 +31,8 @@ struct tlb_entry { /* 32 bytes */
 
 struct tlb_store;
 
+#define MMU_DEBUG_PAGES 128
+
 struct mmu {
 	struct tlb_entry *tlb;                  /* = fast[context], or an empty table while all_slow: what engines index; only mmu.c writes it */
 	struct tlb_entry fast[2][TLB_FAST_SIZE];
@@ -47,6 +49,9 @@ struct mmu {
 	/* debug register watch: pages whose tags are never set; see mmu_set_watch() */
 	uint32_t watch_page[4];
 	unsigned watch_count;
+	/* the same for a debugger outside the guest; see mmu_set_debug_watch() */
+	uint32_t debug_page[MMU_DEBUG_PAGES];
+	unsigned debug_count;
 };
 
 struct mmu_fault {
@@ -65,6 +70,8 @@ void mmu_invlpg(struct mmu *m, uint64_t lin);      /* the page containing lin, a
 void mmu_set_context(struct mmu *m, enum mmu_context context); /* counts a view switch when it changes and split_views */
 /* Debug watches: count linear page addresses whose accesses must all take the slow path. Empties fast. */
 void mmu_set_watch(struct mmu *m, const uint32_t *pages, unsigned count);
+/* The debugger's own, at most MMU_DEBUG_PAGES. */
+void mmu_set_debug_watch(struct mmu *m, const uint32_t *pages, unsigned count);
 /* While on, engines see an empty fast table. Cheap both ways. */
 void mmu_set_all_slow(struct mmu *m, bool on);
 /* A page began to hold code: no fast write tag may point at it. */
@@ -80,6 +87,10 @@ int mmu_translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_
 #define MMU_HITS_CODE (-2)
 int mmu_translate_running(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, uint64_t *gpa,
                           struct mmu_fault *fault);
+/* Everything the TLB remembers, a word each: a run that goes on from a saved moment must set accessed and dirty bits where the first
+ * one did. Save writes at most `room` words and returns how many there are. Load flushes first, and wants what save gave. */
+size_t mmu_save_translations(const struct mmu *m, uint64_t *words, size_t room);
+void mmu_load_translations(struct mmu *m, const uint64_t *words, size_t count);
 /* Would mmu_translate() fault? No side effects. Returns 0, or -1 and *fault. */
 int mmu_probe(const struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, struct mmu_fault *fault);
 /* The same without side effects, for debuggers: permissions ignored. Returns 0 or -1. */

@@ -110,7 +110,7 @@ void ram_write(struct ram *r, uint64_t gpa, const void *buf, size_t len)
 		if (ram_has(r, gpa)) {
 			if (unlikely(ram_holds_code(r, gpa, n)) && r->code_written)
 				r->code_written(r->code_written_self, gpa, n);
-			r->dirty[gpa >> PAGE_SHIFT] = 1;
+			r->dirty[gpa >> PAGE_SHIFT] = RAM_DIRTY_ALL;
 			memcpy(r->host + gpa, in, n);
 		}
 		in += n;
@@ -182,21 +182,31 @@ static uint64_t page_contribution(const struct ram *r, uint64_t page)
 	return page_is_zero(p) ? 0 : digest64(p, PAGE_SIZE, page);
 }
 
-uint64_t ram_digest(struct ram *r)
+/* The first page from `page` on with this dirty bit; r->pages. Most of a big memory is clean: eight pages a look. */
+static uint64_t next_dirty(const struct ram *r, uint64_t page, uint8_t bit)
 {
-	for (uint64_t page = 0; page < r->pages; page++) {
-		uint64_t word, hash;
+	for (; page < r->pages; page++) {
+		uint64_t word;
 
-		if ((page & 7) == 0 && page + 8 <= r->pages) { /* most of a big memory is clean: eight pages a look */
+		if ((page & 7) == 0 && page + 8 <= r->pages) {
 			memcpy(&word, r->dirty + page, sizeof(word));
-			if (word == 0) {
+			if (!(word & (bit * 0x0101010101010101ull))) {
 				page += 7;
 				continue;
 			}
 		}
-		if (!r->dirty[page])
-			continue;
-		r->dirty[page] = 0;
+		if (r->dirty[page] & bit)
+			return page;
+	}
+	return r->pages;
+}
+
+uint64_t ram_digest(struct ram *r)
+{
+	for (uint64_t page = 0; (page = next_dirty(r, page, RAM_DIRTY_DIGEST)) < r->pages; page++) {
+		uint64_t hash;
+
+		r->dirty[page] &= (uint8_t)~RAM_DIRTY_DIGEST;
 		hash = page_contribution(r, page);
 		r->digest += hash - r->page_hash[page];
 		r->page_hash[page] = hash;
@@ -208,5 +218,18 @@ uint64_t ram_digest(struct ram *r)
 
 void ram_mark_all_dirty(struct ram *r)
 {
-	memset(r->dirty, 1, r->pages);
+	memset(r->dirty, RAM_DIRTY_ALL, r->pages);
+}
+
+size_t ram_take_written(struct ram *r, uint64_t *page)
+{
+	size_t n = 0;
+
+	for (uint64_t at = 0; (at = next_dirty(r, at, RAM_DIRTY_SAVED)) < r->pages; at++) {
+		r->dirty[at] &= (uint8_t)~RAM_DIRTY_SAVED;
+		page[n++] = at;
+	}
+	if (r->cleaned)
+		r->cleaned(r->cleaned_self);
+	return n;
 }

@@ -16,6 +16,11 @@
 #define PAGE_SIZE 4096u
 #define PAGE_MASK (~(uint64_t)(PAGE_SIZE - 1))
 
+/* A write sets both; each is cleared by the one who asks for it. */
+#define RAM_DIRTY_DIGEST 1u /* written since the last ram_digest() */
+#define RAM_DIRTY_SAVED 2u  /* written since the last ram_take_written() */
+#define RAM_DIRTY_ALL (RAM_DIRTY_DIGEST | RAM_DIRTY_SAVED)
+
 /* Called before bytes [gpa, gpa + len) of one page, which hold decoded code, are written. */
 typedef void ram_code_written_fn(void *self, uint64_t gpa, unsigned len);
 
@@ -24,12 +29,12 @@ struct ram {
 	uint64_t size;        /* multiple of PAGE_SIZE */
 	uint64_t pages;
 	uint64_t *code;       /* a page's code bitmap: bit i = its 64-byte chunk i holds decoded code */
-	uint8_t *dirty;       /* a page was written since the last ram_digest() */
+	uint8_t *dirty;       /* RAM_DIRTY_* bits: who has not yet heard that a page was written */
 	uint64_t *page_hash;  /* a page's contribution to the digest */
 	uint64_t digest;
 	ram_code_written_fn *code_written;
 	void *code_written_self;
-	void (*cleaned)(void *self); /* ram_digest() cleared `dirty`: write tags must go. The MMU's, set by mmu_init() */
+	void (*cleaned)(void *self); /* bits of `dirty` were cleared: write tags must go. The MMU's, set by mmu_init() */
 	void *cleaned_self;
 };
 
@@ -54,5 +59,8 @@ bool ram_holds_code(const struct ram *r, uint64_t gpa, unsigned len);
  * A page of zeros contributes 0. */
 uint64_t ram_digest(struct ram *r);
 void ram_mark_all_dirty(struct ram *r);
+/* The numbers of the pages written since the last call, ascending, into `page`, which has room for all pages; returns how many. For one
+ * caller in a VM's life: whoever makes checkpoints. */
+size_t ram_take_written(struct ram *r, uint64_t *page);
 
 #endif

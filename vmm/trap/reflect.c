@@ -117,6 +117,7 @@ bool reflect(struct vm *vm, const struct intr *first, uint64_t cr2, enum op op)
 	struct event ev = trap_event(vm, first->type == INTR_EXTERNAL ? EV_INTERRUPT : EV_EXCEPTION, op);
 	struct intr in = *first;
 
+	watch_commit(&vm->vcpu);
 	vm->clock.faults++;
 	count_without_progress(vm);
 	for (unsigned i = 0; i < MAX_NESTING; i++) {
