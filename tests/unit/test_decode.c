@@ -839,7 +839,7 @@ static void check_sound(const struct insn *in, int len, unsigned avail)
 		assert_true(in->flags & IF_ENDS);
 }
 
-/* No bytes crash it; a result depends on the instruction's own bytes only, and less than all of them is never enough. */
+/* No bytes crash it; a result depends on the instruction's own bytes only, and less than all of them is not enough. */
 static void test_random_bytes(void **state)
 {
 	static const unsigned modes[] = { M32, M16, MODE_CS32, MODE_SS32, M16 | MODE_VM };
