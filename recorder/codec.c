@@ -1,6 +1,6 @@
 /*
- * codec.c - see codec.h. Pack: fill a message whose arrays are borrowed, pack it into scratch, seal it. Unpack: open the envelope, look at the
- * message's shape (wire.h), unpack, check every number, hand over.
+ * codec.c - see codec.h. Pack: fill a message whose arrays are borrowed, pack it into scratch, seal it. Unpack: open
+ * the envelope, look at the message's shape (wire.h), unpack, check every number, hand over.
  */
 #include "recorder/codec.h"
 
@@ -23,9 +23,9 @@
 struct codec {
 	struct envelope *envelope;
 	struct model *model;
-	struct bytes scratch;        /* packed message */
+	struct bytes scratch; /* packed message */
 	struct envelope_out opened;
-	uint8_t *planes;             /* PLANES * TRACE_CHUNK_EVENTS */
+	uint8_t *planes; /* PLANES * TRACE_CHUNK_EVENTS */
 };
 
 struct codec *codec_create(void)
@@ -87,8 +87,14 @@ static int seal(struct codec *c, struct place at, const void *head, size_t head_
                 bool packed, struct bytes *out)
 {
 	size_t len = protobuf_c_message_get_packed_size(message);
-	struct envelope_in in = { .content = at.content, .key = at.key, .key_len = at.key_len, .head = head, .head_len = head_len,
-	                          .payload_len = len, .compress = packed, .sections = packed };
+	struct envelope_in in = { .content = at.content,
+		                  .key = at.key,
+		                  .key_len = at.key_len,
+		                  .head = head,
+		                  .head_len = head_len,
+		                  .payload_len = len,
+		                  .compress = packed,
+		                  .sections = packed };
 
 	c->scratch.len = 0;
 	if (!bytes_reserve(&c->scratch, len + 1))
@@ -106,8 +112,8 @@ struct message_type {
 };
 
 /* *out is freed with protobuf_c_message_free_unpacked(). */
-static int open_message(struct codec *c, struct place at, const void *value, size_t len, const struct message_type *type,
-                        void *out, const char **why)
+static int open_message(struct codec *c, struct place at, const void *value, size_t len,
+                        const struct message_type *type, void *out, const char **why)
 {
 	ProtobufCMessage *message;
 	int rc;
@@ -151,7 +157,8 @@ int codec_pack_format(const char *writer, struct bytes *out)
 {
 	const uint32_t numbers[2] = { TRACE_FORMAT_VERSION, 0 };
 
-	if (bytes_append(out, FORMAT_MAGIC, 8) && bytes_append(out, numbers, 8) && bytes_append(out, writer, strlen(writer)))
+	if (bytes_append(out, FORMAT_MAGIC, 8) && bytes_append(out, numbers, 8) &&
+	    bytes_append(out, writer, strlen(writer)))
 		return 0;
 	return -ENOMEM;
 }
@@ -173,8 +180,8 @@ int codec_unpack_format(const void *value, size_t len, uint32_t *version, char *
 /* ---- meta["header"] ---------------------------------------------------------------------------------------- */
 
 static const struct place header_place = { CONTENT_HEADER, KEY_HEADER, sizeof(KEY_HEADER) - 1 };
-static const uint8_t header_shape[] = { WIRE_SCALAR, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES,
-	                                WIRE_BYTES, WIRE_REPEATED, WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR };
+static const uint8_t header_shape[] = { WIRE_SCALAR, WIRE_BYTES,    WIRE_BYTES,  WIRE_BYTES, WIRE_BYTES,
+	                                WIRE_BYTES,  WIRE_REPEATED, WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR };
 
 int codec_pack_header(struct codec *c, const struct trace_meta *meta, struct bytes *out)
 {
@@ -237,7 +244,8 @@ static int take_header(const Trace__Header *h, struct trace_meta *meta, const ch
 
 	if (h->format_version != TRACE_FORMAT_VERSION)
 		return bad(why, "contradicts the format version");
-	if (!get_text(meta->writer, sizeof(meta->writer), &h->writer) || !get_text(meta->engine, sizeof(meta->engine), &h->engine) ||
+	if (!get_text(meta->writer, sizeof(meta->writer), &h->writer) ||
+	    !get_text(meta->engine, sizeof(meta->engine), &h->engine) ||
 	    !get_text(meta->cpu_model, sizeof(meta->cpu_model), &h->cpu_model) ||
 	    !get_text(meta->command_line, sizeof(meta->command_line), &h->command_line) ||
 	    !get_text(meta->host, sizeof(meta->host), &h->host) || h->n_files > TRACE_MAX_FILES)
@@ -245,7 +253,8 @@ static int take_header(const Trace__Header *h, struct trace_meta *meta, const ch
 	for (i = 0; i < h->n_files; i++) {
 		struct trace_meta_file *f = &meta->files[i];
 
-		if (!get_text(f->role, sizeof(f->role), &h->files[i]->role) || !get_text(f->name, sizeof(f->name), &h->files[i]->name))
+		if (!get_text(f->role, sizeof(f->role), &h->files[i]->role) ||
+		    !get_text(f->name, sizeof(f->name), &h->files[i]->name))
 			return bad(why, "a file's role or name is too long");
 		f->bytes = h->files[i]->bytes;
 		f->hash = h->files[i]->hash;
@@ -259,7 +268,8 @@ static int take_header(const Trace__Header *h, struct trace_meta *meta, const ch
 
 int codec_unpack_header(struct codec *c, const void *value, size_t len, struct trace_meta *meta, const char **why)
 {
-	static const struct message_type type = { &trace__header__descriptor, header_shape, sizeof(header_shape), HEADER_RAW_MAX };
+	static const struct message_type type = { &trace__header__descriptor, header_shape, sizeof(header_shape),
+		                                  HEADER_RAW_MAX };
 	Trace__Header *h;
 	int rc;
 
@@ -274,15 +284,17 @@ int codec_unpack_header(struct codec *c, const void *value, size_t len, struct t
 /* ---- meta["summary"] --------------------------------------------------------------------------------------- */
 
 static const struct place summary_place = { CONTENT_SUMMARY, KEY_SUMMARY, sizeof(KEY_SUMMARY) - 1 };
-static const uint8_t summary_shape[] = { WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR,
-	                                 WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR };
+static const uint8_t summary_shape[] = { WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR,
+	                                 WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_BYTES,  WIRE_SCALAR,
+	                                 WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR };
 #define COUNTERS 8
 
-int codec_pack_summary(struct codec *c, const struct trace_meta *meta, const struct summary_extra *extra, struct bytes *out)
+int codec_pack_summary(struct codec *c, const struct trace_meta *meta, const struct summary_extra *extra,
+                       struct bytes *out)
 {
 	const struct vm_counters *k = &meta->counters;
-	uint64_t counters[COUNTERS] = { k->icount, k->faults, k->tlb_fills, k->tlb_flushes, k->view_switches, k->traces_decoded,
-		                        k->smc_invalidations, k->leaks };
+	uint64_t counters[COUNTERS] = { k->icount,        k->faults,         k->tlb_fills,         k->tlb_flushes,
+		                        k->view_switches, k->traces_decoded, k->smc_invalidations, k->leaks };
 	Trace__Summary s = TRACE__SUMMARY__INIT;
 
 	s.complete = meta->complete;
@@ -315,9 +327,14 @@ static void take_summary(const Trace__Summary *s, struct trace_meta *meta, struc
 	meta->cost_bytes = s->cost_bytes;
 	meta->run_ns = s->run_ns;
 	meta->console_bytes = s->console_bytes;
-	meta->counters = (struct vm_counters){ .icount = k[0], .faults = k[1], .tlb_fills = k[2], .tlb_flushes = k[3],
-	                                       .view_switches = k[4], .traces_decoded = k[5], .smc_invalidations = k[6],
-	                                       .leaks = k[7] };
+	meta->counters = (struct vm_counters){ .icount = k[0],
+		                               .faults = k[1],
+		                               .tlb_fills = k[2],
+		                               .tlb_flushes = k[3],
+		                               .view_switches = k[4],
+		                               .traces_decoded = k[5],
+		                               .smc_invalidations = k[6],
+		                               .leaks = k[7] };
 	meta->has_final = s->has_final;
 	meta->final_registers = s->final_registers;
 	meta->final_memory = s->final_memory;
@@ -325,10 +342,11 @@ static void take_summary(const Trace__Summary *s, struct trace_meta *meta, struc
 	meta->pack_ns = s->pack_ns;
 }
 
-int codec_unpack_summary(struct codec *c, const void *value, size_t len, struct trace_meta *meta, struct summary_extra *extra,
-                         const char **why)
+int codec_unpack_summary(struct codec *c, const void *value, size_t len, struct trace_meta *meta,
+                         struct summary_extra *extra, const char **why)
 {
-	static const struct message_type type = { &trace__summary__descriptor, summary_shape, sizeof(summary_shape), HEADER_RAW_MAX };
+	static const struct message_type type = { &trace__summary__descriptor, summary_shape, sizeof(summary_shape),
+		                                  HEADER_RAW_MAX };
 	Trace__Summary *s;
 	int rc;
 
@@ -467,13 +485,18 @@ void run_hash(const uint8_t *pages, uint32_t count, uint8_t hash[RUN_HASH_BYTES]
 
 int codec_pack_run(struct codec *c, const struct page_run *run, const uint8_t *pages, struct bytes *out)
 {
-	struct envelope_in in = { .content = CONTENT_PAGES, .key = run->hash, .key_len = RUN_HASH_BYTES, .payload = pages,
-	                          .payload_len = (size_t)run->count * PAGE_BYTES, .compress = true };
+	struct envelope_in in = { .content = CONTENT_PAGES,
+		                  .key = run->hash,
+		                  .key_len = RUN_HASH_BYTES,
+		                  .payload = pages,
+		                  .payload_len = (size_t)run->count * PAGE_BYTES,
+		                  .compress = true };
 
 	return envelope_seal(c->envelope, &in, out);
 }
 
-int codec_unpack_run(struct codec *c, const struct page_run *run, const void *value, size_t len, uint8_t *pages, const char **why)
+int codec_unpack_run(struct codec *c, const struct page_run *run, const void *value, size_t len, uint8_t *pages,
+                     const char **why)
 {
 	size_t bytes = (size_t)run->count * PAGE_BYTES;
 	uint8_t actual[RUN_HASH_BYTES];
@@ -493,8 +516,9 @@ int codec_unpack_run(struct codec *c, const struct page_run *run, const void *va
 
 /* ---- events ------------------------------------------------------------------------------------------------ */
 
-static const uint8_t events_shape[] = { WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES,
-	                                WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES };
+static const uint8_t events_shape[] = { WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_SCALAR, WIRE_BYTES,
+	                                WIRE_BYTES,  WIRE_BYTES,  WIRE_BYTES,  WIRE_BYTES,  WIRE_BYTES,
+	                                WIRE_BYTES,  WIRE_BYTES,  WIRE_BYTES,  WIRE_BYTES };
 
 void codec_events_begin(struct codec *c, uint64_t first_icount, uint64_t clock_per_insn, uint64_t clock_per_fault)
 {
@@ -558,39 +582,51 @@ bool codec_peek_events(const void *value, size_t len, struct chunk_head *out)
 	return head != NULL;
 }
 
-static int take_events(struct codec *c, Trace__EventChunk *m, struct event *events, const struct chunk_head *head, void **blob,
-                       const char **why)
+static int take_events(struct codec *c, Trace__EventChunk *m, struct event *events, const struct chunk_head *head,
+                       void **blob, const char **why)
 {
 	struct columns k = {
-		.count = m->count, .first_icount = m->first_icount,
-		.clock_per_insn = m->clock_per_insn, .clock_per_fault = m->clock_per_fault,
-		.tuple = m->tuple, .tuples = m->n_tuple,
-		.site_tuple = m->site_tuple, .site_rip = m->site_rip, .sites = m->n_site_rip,
+		.count = m->count,
+		.first_icount = m->first_icount,
+		.clock_per_insn = m->clock_per_insn,
+		.clock_per_fault = m->clock_per_fault,
+		.tuple = m->tuple,
+		.tuples = m->n_tuple,
+		.site_tuple = m->site_tuple,
+		.site_rip = m->site_rip,
+		.sites = m->n_site_rip,
 		.step = m->step,
-		.icount = m->icount, .icounts = m->n_icount,
-		.addr = m->addr, .addrs = m->n_addr,
-		.value = m->value, .values = m->n_value,
-		.error = m->error, .errors = m->n_error,
-		.blob_len = m->blob_len, .blob_lens = m->n_blob_len,
-		.blob = m->blob.data, .blob_bytes = m->blob.len,
+		.icount = m->icount,
+		.icounts = m->n_icount,
+		.addr = m->addr,
+		.addrs = m->n_addr,
+		.value = m->value,
+		.values = m->n_value,
+		.error = m->error,
+		.errors = m->n_error,
+		.blob_len = m->blob_len,
+		.blob_lens = m->n_blob_len,
+		.blob = m->blob.data,
+		.blob_bytes = m->blob.len,
 	};
 
 	if (m->n_site_tuple != m->n_site_rip || m->n_step != m->count)
 		return bad(why, "columns of different lengths");
 	if (columns_decode(c->model, &k, events, why))
 		return -EBADMSG;
-	if (head->count != m->count || head->first_icount != m->first_icount || events[0].icount != head->first_icount ||
-	    events[m->count - 1].icount != head->last_icount)
+	if (head->count != m->count || head->first_icount != m->first_icount ||
+	    events[0].icount != head->first_icount || events[m->count - 1].icount != head->last_icount)
 		return bad(why, "the chunk contradicts its header");
 	*blob = m->blob.data; /* changes hands */
 	m->blob = (ProtobufCBinaryData){ 0, NULL };
 	return 0;
 }
 
-int codec_unpack_events(struct codec *c, uint64_t seq, const void *value, size_t len, struct event *events, struct chunk_head *head,
-                        void **blob, const char **why)
+int codec_unpack_events(struct codec *c, uint64_t seq, const void *value, size_t len, struct event *events,
+                        struct chunk_head *head, void **blob, const char **why)
 {
-	static const struct message_type type = { &trace__event_chunk__descriptor, events_shape, sizeof(events_shape), CHUNK_RAW_MAX };
+	static const struct message_type type = { &trace__event_chunk__descriptor, events_shape, sizeof(events_shape),
+		                                  CHUNK_RAW_MAX };
 	Trace__EventChunk *m;
 	uint8_t key[SEQ_KEY_BYTES];
 	int rc;
@@ -661,10 +697,11 @@ static int take_costs(const Trace__CostChunk *m, struct event_cost *costs, uint3
 	return 0;
 }
 
-int codec_unpack_costs(struct codec *c, uint64_t seq, const void *value, size_t len, struct event_cost *costs, uint32_t count,
-                       const char **why)
+int codec_unpack_costs(struct codec *c, uint64_t seq, const void *value, size_t len, struct event_cost *costs,
+                       uint32_t count, const char **why)
 {
-	static const struct message_type type = { &trace__cost_chunk__descriptor, costs_shape, sizeof(costs_shape), CHUNK_RAW_MAX };
+	static const struct message_type type = { &trace__cost_chunk__descriptor, costs_shape, sizeof(costs_shape),
+		                                  CHUNK_RAW_MAX };
 	Trace__CostChunk *m;
 	uint8_t key[SEQ_KEY_BYTES];
 	int rc;
@@ -740,11 +777,11 @@ static int check_console(const Trace__ConsoleBatch *m, const char **why)
 	return bytes == m->data.len ? 0 : bad(why, "lengths do not add up");
 }
 
-int codec_each_console(struct codec *c, uint64_t number, const void *value, size_t len, console_fn *fn, void *self, int *stop,
-                       const char **why)
+int codec_each_console(struct codec *c, uint64_t number, const void *value, size_t len, console_fn *fn, void *self,
+                       int *stop, const char **why)
 {
-	static const struct message_type type = { &trace__console_batch__descriptor, console_shape, sizeof(console_shape),
-		                                  CHUNK_RAW_MAX };
+	static const struct message_type type = { &trace__console_batch__descriptor, console_shape,
+		                                  sizeof(console_shape), CHUNK_RAW_MAX };
 	Trace__ConsoleBatch *m;
 	uint8_t key[SEQ_KEY_BYTES];
 	const uint8_t *data;

@@ -1,9 +1,10 @@
 /*
- * codec.h - every value of a trace, packed and unpacked: message (schemas/trace.proto) in envelope (envelope.h) under its key.
+ * codec.h - every value of a trace, packed and unpacked: message (schemas/trace.proto) in envelope (envelope.h) under
+ * its key.
  *
- * The only file that knows protobuf. Pack functions append to a byte buffer and fail with -ENOMEM or -E2BIG only. Unpack functions treat their
- * bytes as hostile: 0, -ENOMEM, or -EBADMSG with a few words in *why (which database and key, the caller knows).
- * A codec belongs to one thread at a time.
+ * The only file that knows protobuf. Pack functions append to a byte buffer and fail with -ENOMEM or -E2BIG only.
+ * Unpack functions treat their bytes as hostile: 0, -ENOMEM, or -EBADMSG with a few words in *why (which database and
+ * key, the caller knows). A codec belongs to one thread at a time.
  */
 #ifndef RINGSIDE_RECORDER_CODEC_H
 #define RINGSIDE_RECORDER_CODEC_H
@@ -28,7 +29,8 @@ void codec_destroy(struct codec *c);
 void seq_key(uint8_t key[SEQ_KEY_BYTES], uint64_t seq);
 uint64_t seq_of_key(const uint8_t key[SEQ_KEY_BYTES]);
 
-/* meta["format"]: the one value that every version reads the same way. No envelope: "ringside", u32 version, u32 0, writer's name. */
+/* meta["format"]: the one value that every version reads the same way. No envelope: "ringside", u32 version, u32 0,
+ * writer's name. */
 int codec_pack_format(const char *writer, struct bytes *out);
 /* `writer` gets the name, cut to size. */
 int codec_unpack_format(const void *value, size_t len, uint32_t *version, char *writer, size_t size, const char **why);
@@ -40,9 +42,10 @@ int codec_unpack_header(struct codec *c, const void *value, size_t len, struct t
 struct summary_extra {
 	uint64_t commits;
 };
-int codec_pack_summary(struct codec *c, const struct trace_meta *meta, const struct summary_extra *extra, struct bytes *out);
-int codec_unpack_summary(struct codec *c, const void *value, size_t len, struct trace_meta *meta, struct summary_extra *extra,
-                         const char **why);
+int codec_pack_summary(struct codec *c, const struct trace_meta *meta, const struct summary_extra *extra,
+                       struct bytes *out);
+int codec_unpack_summary(struct codec *c, const void *value, size_t len, struct trace_meta *meta,
+                         struct summary_extra *extra, const char **why);
 
 /* Consecutive guest pages, stored together under the hash of their contents. */
 struct page_run {
@@ -67,7 +70,8 @@ void checkpoint_free(struct checkpoint *cp);
 void run_hash(const uint8_t *pages, uint32_t count, uint8_t hash[RUN_HASH_BYTES]);
 int codec_pack_run(struct codec *c, const struct page_run *run, const uint8_t *pages, struct bytes *out);
 /* Checks length and hash of the contents before they are copied to `pages`, which has room for run->count. */
-int codec_unpack_run(struct codec *c, const struct page_run *run, const void *value, size_t len, uint8_t *pages, const char **why);
+int codec_unpack_run(struct codec *c, const struct page_run *run, const void *value, size_t len, uint8_t *pages,
+                     const char **why);
 
 /* Readable without unpacking. */
 struct chunk_head {
@@ -80,12 +84,12 @@ int codec_events_add(struct codec *c, const struct event *ev);
 int codec_events_finish(struct codec *c, uint64_t seq, uint64_t last_icount, struct bytes *out);
 bool codec_peek_events(const void *value, size_t len, struct chunk_head *out);
 /* `events` has room for TRACE_CHUNK_EVENTS. *blob gets what the events' blobs point into: free it after use. */
-int codec_unpack_events(struct codec *c, uint64_t seq, const void *value, size_t len, struct event *events, struct chunk_head *head,
-                        void **blob, const char **why);
+int codec_unpack_events(struct codec *c, uint64_t seq, const void *value, size_t len, struct event *events,
+                        struct chunk_head *head, void **blob, const char **why);
 
 int codec_pack_costs(struct codec *c, uint64_t seq, const struct event_cost *costs, uint32_t count, struct bytes *out);
-int codec_unpack_costs(struct codec *c, uint64_t seq, const void *value, size_t len, struct event_cost *costs, uint32_t count,
-                       const char **why);
+int codec_unpack_costs(struct codec *c, uint64_t seq, const void *value, size_t len, struct event_cost *costs,
+                       uint32_t count, const char **why);
 
 struct console_record {
 	uint64_t icount;
@@ -97,7 +101,7 @@ int codec_pack_console(struct codec *c, uint64_t number, const struct console_re
                        const uint8_t *data, struct bytes *out);
 typedef int console_fn(void *self, enum vm_stream stream, uint64_t icount, const uint8_t *bytes, size_t len);
 /* Calls fn for each record; *stop gets fn's first nonzero return, which ends the walk. */
-int codec_each_console(struct codec *c, uint64_t number, const void *value, size_t len, console_fn *fn, void *self, int *stop,
-                       const char **why);
+int codec_each_console(struct codec *c, uint64_t number, const void *value, size_t len, console_fn *fn, void *self,
+                       int *stop, const char **why);
 
 #endif

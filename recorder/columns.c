@@ -3,16 +3,17 @@
  *
  * Encoder and decoder do the same steps in the same order; every array below is part of the format. For each event:
  *
- *  1. Which site? A site is a tuple (kind, op, mode, size, flags) at a rip. Guessed from the two sites before (step 0), then from the one
- *     before (step 1). Otherwise it is a new one (step 2) or known by number (step 3 + n). Code that runs twice is step 0.
- *  2. How far on is icount? Guessed per (site before, site): straight-line code between two faults always takes as long.
+ *  1. Which site? A site is a tuple (kind, op, mode, size, flags) at a rip. Guessed from the two sites before (step 0),
+ *     then from the one before (step 1). Otherwise it is a new one (step 2) or known by number (step 3 + n). Code that
+ *     runs twice is step 0.
+ *  2. How far on is icount? Guessed per (site before, site): straight-line code takes as long each time.
  *  3. addr, value, error: guessed per site.
  *
  * A guess is one of five, whichever has been nearest lately at this place (score: decaying sum of the bits it was off):
- *     zero; the last value; the last value plus the last difference; the virtual clock, for what RDTSC and timers return;
- *     and what followed the last value the time before, for values that go round.
- * The clock guess is the last value guessed by clock, plus what icount and the emulated faults since are worth (vmm/clock.h). Only idle time
- * escapes it.
+ *     zero; the last value; the last value plus the last difference; the virtual clock, for what RDTSC and timers
+ *     return; and what followed the last value the time before, for values that go round.
+ * The clock guess is the last value guessed by clock, plus what icount and the emulated faults since are worth
+ * (vmm/clock.h). Only idle time escapes it.
  */
 #include "recorder/columns.h"
 
@@ -47,10 +48,11 @@ struct model {
 	/* predictor state, the same on both sides */
 	struct site site[TRACE_CHUNK_EVENTS + 1]; /* the last is "before the first event" */
 	uint32_t sites;
-	uint32_t path[1 << PATH_BITS];            /* (site, site) -> next site, plus one */
-	struct predictor move[1 << MOVE_BITS];    /* (site, site) -> icount */
-	uint64_t move_pair[1 << PAIR_BITS], addr_pair[1 << PAIR_BITS], value_pair[1 << PAIR_BITS], error_pair[1 << PAIR_BITS];
-	uint32_t before, before2;                 /* the last two sites */
+	uint32_t path[1 << PATH_BITS];         /* (site, site) -> next site, plus one */
+	struct predictor move[1 << MOVE_BITS]; /* (site, site) -> icount */
+	uint64_t move_pair[1 << PAIR_BITS], addr_pair[1 << PAIR_BITS], value_pair[1 << PAIR_BITS],
+	        error_pair[1 << PAIR_BITS];
+	uint32_t before, before2; /* the last two sites */
 	uint64_t icount;
 	uint64_t clock_per_insn, clock_per_fault;
 	uint64_t faults;
@@ -59,13 +61,14 @@ struct model {
 	/* encoding only */
 	uint64_t first_icount;
 	uint32_t count;
-	uint32_t index[1 << INDEX_BITS];          /* hash of (tuple, rip) -> site, plus one */
+	uint32_t index[1 << INDEX_BITS]; /* hash of (tuple, rip) -> site, plus one */
 	uint64_t tuple[TRACE_CHUNK_EVENTS];
 	uint32_t tuples;
 	uint32_t site_tuple[TRACE_CHUNK_EVENTS];
 	int64_t site_rip[TRACE_CHUNK_EVENTS];
 	uint32_t step[TRACE_CHUNK_EVENTS];
-	int64_t d_icount[TRACE_CHUNK_EVENTS], d_addr[TRACE_CHUNK_EVENTS], d_value[TRACE_CHUNK_EVENTS], d_error[TRACE_CHUNK_EVENTS];
+	int64_t d_icount[TRACE_CHUNK_EVENTS], d_addr[TRACE_CHUNK_EVENTS], d_value[TRACE_CHUNK_EVENTS],
+	        d_error[TRACE_CHUNK_EVENTS];
 	int64_t any_icount, any_addr, any_value, any_error; /* or of the column */
 	uint32_t blob_len[TRACE_CHUNK_EVENTS];
 	uint32_t blob_lens;
@@ -131,7 +134,8 @@ static inline uint64_t clock_guess(const struct model *m)
 	       (m->faults - m->clock_faults) * m->clock_per_fault;
 }
 
-static inline uint64_t guess(const struct predictor *p, uint64_t *pairs, uint32_t place, uint64_t clock, struct guesses *g)
+static inline uint64_t guess(const struct predictor *p, uint64_t *pairs, uint32_t place, uint64_t clock,
+                             struct guesses *g)
 {
 	unsigned i;
 
@@ -190,10 +194,12 @@ static inline void went_to(struct model *m, uint32_t *path, uint32_t site)
 	m->before = site;
 }
 
-/* The kinds that advance the virtual clock's fault count: whatever the VMM emulates or reflects. A guess, as far as the format goes. */
+/* The kinds that advance the virtual clock's fault count: whatever the VMM emulates or reflects. A guess, as far as
+ * the format goes. */
 static inline bool is_fault(unsigned kind)
 {
-	const unsigned kinds = 1u << EV_FAULT | 1u << EV_SENSITIVE | 1u << EV_PIO | 1u << EV_MMIO | 1u << EV_EXCEPTION | 1u << EV_INTERRUPT;
+	const unsigned kinds = 1u << EV_FAULT | 1u << EV_SENSITIVE | 1u << EV_PIO | 1u << EV_MMIO | 1u << EV_EXCEPTION |
+	                       1u << EV_INTERRUPT;
 
 	return kinds >> kind & 1;
 }
@@ -202,12 +208,21 @@ static const uint64_t no_clock; /* for columns that have nothing to do with time
 
 /* ---- Encoding ---------------------------------------------------------------------------------------------- */
 
-enum { TUPLE_KIND = 16, TUPLE_VCPL = 24, TUPLE_RCPL = 32, TUPLE_SIZE = 40, TUPLE_FLAGS = 48, TUPLE_BLOB = 56, TUPLE_END = 57 };
+enum {
+	TUPLE_KIND = 16,
+	TUPLE_VCPL = 24,
+	TUPLE_RCPL = 32,
+	TUPLE_SIZE = 40,
+	TUPLE_FLAGS = 48,
+	TUPLE_BLOB = 56,
+	TUPLE_END = 57
+};
 
 static uint64_t tuple_of(const struct event *ev)
 {
-	return ev->op | (uint64_t)ev->kind << TUPLE_KIND | (uint64_t)ev->vcpl << TUPLE_VCPL | (uint64_t)ev->rcpl << TUPLE_RCPL |
-	       (uint64_t)ev->size << TUPLE_SIZE | (uint64_t)ev->flags << TUPLE_FLAGS | (uint64_t)!!ev->blob_len << TUPLE_BLOB;
+	return ev->op | (uint64_t)ev->kind << TUPLE_KIND | (uint64_t)ev->vcpl << TUPLE_VCPL |
+	       (uint64_t)ev->rcpl << TUPLE_RCPL | (uint64_t)ev->size << TUPLE_SIZE |
+	       (uint64_t)ev->flags << TUPLE_FLAGS | (uint64_t) !!ev->blob_len << TUPLE_BLOB;
 }
 
 void columns_begin(struct model *m, uint64_t first_icount, uint64_t clock_per_insn, uint64_t clock_per_fault)
@@ -251,7 +266,8 @@ static uint32_t find_site(struct model *m, uint64_t tuple, uint64_t rip)
 
 static uint32_t encode_step(struct model *m, const struct event *ev)
 {
-	uint32_t known = m->sites, before = m->before, *path = path_slot(m), site = find_site(m, tuple_of(ev), ev->rip), step;
+	uint32_t known = m->sites, before = m->before, *path = path_slot(m), site = find_site(m, tuple_of(ev), ev->rip),
+	         step;
 
 	if (*path == site + 1)
 		step = 0;
@@ -302,7 +318,8 @@ int columns_add(struct model *m, const struct event *ev)
 	m->step[n] = encode_step(m, ev);
 	site = m->before;
 	s = &m->site[site];
-	m->d_icount[n] = encode_number(&m->move[mix(before, site, MOVE_BITS)], m->move_pair, site, ev->icount - m->icount);
+	m->d_icount[n] =
+	        encode_number(&m->move[mix(before, site, MOVE_BITS)], m->move_pair, site, ev->icount - m->icount);
 	m->icount = ev->icount;
 	m->d_addr[n] = encode_number(&s->addr, m->addr_pair, site, ev->addr);
 	m->d_error[n] = (int64_t)(int32_t)encode_number(&s->error, m->error_pair, site, ev->error);
@@ -321,17 +338,28 @@ int columns_add(struct model *m, const struct event *ev)
 void columns_end(struct model *m, struct columns *out)
 {
 	*out = (struct columns){
-		.count = m->count, .first_icount = m->first_icount,
-		.clock_per_insn = m->clock_per_insn, .clock_per_fault = m->clock_per_fault,
-		.tuple = m->tuple, .tuples = m->tuples,
-		.site_tuple = m->site_tuple, .site_rip = m->site_rip, .sites = m->sites,
+		.count = m->count,
+		.first_icount = m->first_icount,
+		.clock_per_insn = m->clock_per_insn,
+		.clock_per_fault = m->clock_per_fault,
+		.tuple = m->tuple,
+		.tuples = m->tuples,
+		.site_tuple = m->site_tuple,
+		.site_rip = m->site_rip,
+		.sites = m->sites,
 		.step = m->step,
-		.icount = m->d_icount, .icounts = m->any_icount ? m->count : 0,
-		.addr = m->d_addr, .addrs = m->any_addr ? m->count : 0,
-		.value = m->d_value, .values = m->any_value ? m->count : 0,
-		.error = m->d_error, .errors = m->any_error ? m->count : 0,
-		.blob_len = m->blob_len, .blob_lens = m->blob_lens,
-		.blob = m->blob, .blob_bytes = m->blob_bytes,
+		.icount = m->d_icount,
+		.icounts = m->any_icount ? m->count : 0,
+		.addr = m->d_addr,
+		.addrs = m->any_addr ? m->count : 0,
+		.value = m->d_value,
+		.values = m->any_value ? m->count : 0,
+		.error = m->d_error,
+		.errors = m->any_error ? m->count : 0,
+		.blob_len = m->blob_len,
+		.blob_lens = m->blob_lens,
+		.blob = m->blob,
+		.blob_bytes = m->blob_bytes,
 	};
 }
 
@@ -351,8 +379,8 @@ static int fill_from_tuple(uint64_t t, struct event *ev, const char **why)
 	ev->rcpl = (uint8_t)(t >> TUPLE_RCPL);
 	ev->size = (uint8_t)(t >> TUPLE_SIZE);
 	ev->flags = (uint8_t)(t >> TUPLE_FLAGS);
-	if (t >> TUPLE_END || !ev->kind || ev->kind >= EV_KIND_MAX || ev->op >= OP_MAX || ev->vcpl > 3 || ev->rcpl > 3 ||
-	    ev->size > 64 || (ev->flags & ~(EVF_WRITE | EVF_HAS_ERROR | EVF_SOFT)))
+	if (t >> TUPLE_END || !ev->kind || ev->kind >= EV_KIND_MAX || ev->op >= OP_MAX || ev->vcpl > 3 ||
+	    ev->rcpl > 3 || ev->size > 64 || (ev->flags & ~(EVF_WRITE | EVF_HAS_ERROR | EVF_SOFT)))
 		return bad(why, "an event's kind, instruction, ring, size or flags are out of range");
 	return 0;
 }

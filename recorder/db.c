@@ -1,15 +1,16 @@
 /*
  * db.c - a trace's database is one LMDB file; this is the only place that knows.
  *
- * Why MDB_NOSYNC: a commit then is a few pwrite()s into the page cache, first of new pages, last of the 150 bytes of the meta page that make
- * them current. LMDB never overwrites a page that the last committed state uses, and a process killed by any signal leaves behind what it
- * has written, in that order. So SIGKILL at any moment leaves the last commit intact. What it does not survive is the host
- * losing power before the kernel wrote the file back; db_sync() at the end of a recording closes that window, and a file damaged that way is
- * refused by dbcheck, not misread. Why not MDB_WRITEMAP: a full disk would be SIGBUS instead of an error.
+ * Why MDB_NOSYNC: a commit then is a few pwrite()s into the page cache, first of new pages, last of the 150 bytes of
+ * the meta page that make them current. LMDB never overwrites a page that the last committed state uses, and a
+ * process killed by any signal leaves behind what it has written, in that order. So SIGKILL at any moment leaves the
+ * last commit intact. What it does not survive is the host losing power before the kernel wrote the file back;
+ * db_sync() at the end of a recording closes that window, and a file damaged that way is refused by dbcheck, not
+ * misread. Why not MDB_WRITEMAP: a full disk would be SIGBUS instead of an error.
  *
- * Who may have it open: a flock() on the file itself tells our writers from our readers (exclusive, shared). LMDB's own lock file exists while
- * recording, so that stock mdb_stat and mdb_copy work on a live trace, and is removed at the end. Readers use neither lock file nor
- * write access, so a trace may lie in a read-only directory.
+ * Who may have it open: a flock() on the file itself tells our writers from our readers (exclusive, shared). LMDB's
+ * own lock file exists while recording, so that stock mdb_stat and mdb_copy work on a live trace, and is removed at
+ * the end. Readers use neither lock file nor write access, so a trace may lie in a read-only directory.
  */
 #include "recorder/db.h"
 
@@ -33,18 +34,18 @@
 #define MAP_MAX (1ull << 46)
 
 static const char *const table_names[DB_TABLES] = {
-	[DB_META] = "meta",   [DB_EVENTS] = "events", [DB_COSTS] = "costs", [DB_CHECKPOINTS] = "checkpoints",
-	[DB_PAGES] = "pages", [DB_CONSOLE] = "console",
+	[DB_META] = "meta",   [DB_EVENTS] = "events",   [DB_COSTS] = "costs",   [DB_CHECKPOINTS] = "checkpoints",
+	[DB_PAGES] = "pages", [DB_CONSOLE] = "console", [DB_RESUME] = "resume",
 };
 
 struct db {
 	MDB_env *env;
-	MDB_txn *txn;            /* reader: one for its life, so that pointers stay valid */
+	MDB_txn *txn; /* reader: one for its life, so that pointers stay valid */
 	MDB_dbi dbi[DB_TABLES];
 	bool present[DB_TABLES];
 	bool writer;
 	uint64_t map_size;
-	int fd;                  /* holds the flock */
+	int fd; /* holds the flock */
 	char *path;
 };
 
@@ -276,7 +277,8 @@ static int put_all(struct db *db, const struct db_put *puts, size_t count)
 		return rc;
 	for (i = 0; !rc && i < count; i++) {
 		const struct db_put *p = &puts[i];
-		MDB_val key = { p->key_len, (void *)(uintptr_t)p->key }, value = { p->value_len, (void *)(uintptr_t)p->value };
+		MDB_val key = { p->key_len, (void *)(uintptr_t)p->key },
+		        value = { p->value_len, (void *)(uintptr_t)p->value };
 
 		BUG_ON(!p->key_len || p->key_len > DB_KEY_MAX);
 		rc = mdb_put(txn, db->dbi[p->table], &key, &value, p->append ? MDB_APPEND : 0);
@@ -296,8 +298,8 @@ static int grow(struct db *db)
 }
 
 /*
- * LMDB reports a short write, which is how a disk usually becomes full, as EIO. Ask the file system itself: what comes of writing beyond
- * the end? Nothing there is referred to, and it is cut off again.
+ * LMDB reports a short write, which is how a disk usually becomes full, as EIO. Ask the file system itself: what
+ * comes of writing beyond the end? Nothing there is referred to, and it is cut off again.
  */
 static int true_reason(const struct db *db, int rc)
 {

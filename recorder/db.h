@@ -1,15 +1,15 @@
 /*
  * db.h - the few things a trace needs of its database: create, commit a batch, read back.
  *
- * Behind it is one LMDB file without a directory; nothing else in the project knows that. Called by the trace writer (one thread at a
- * time) and the trace reader. Keys and values are bytes; tables are ordered by memcmp of the key.
+ * Behind it is one LMDB file without a directory; nothing else in the project knows that. Called by the trace writer
+ * (one thread at a time) and the trace reader. Keys and values are bytes; tables are ordered by memcmp of the key.
  */
 #ifndef RINGSIDE_RECORDER_DB_H
 #define RINGSIDE_RECORDER_DB_H
 
 #include "vmm/vm.h"
 
-enum db_table { DB_META, DB_EVENTS, DB_COSTS, DB_CHECKPOINTS, DB_PAGES, DB_CONSOLE, DB_TABLES };
+enum db_table { DB_META, DB_EVENTS, DB_COSTS, DB_CHECKPOINTS, DB_PAGES, DB_CONSOLE, DB_RESUME, DB_TABLES };
 #define DB_KEY_MAX 64
 
 const char *db_table_name(enum db_table table);
@@ -27,15 +27,18 @@ struct db_put {
 };
 
 /*
- * Create a new database file. Without `overwrite` an existing file is -EEXIST; with it, an existing file is replaced if it is
- * empty or looks like a database, and refused with -EEXIST otherwise: nobody's kernel image is lost to a misplaced -o.
+ * Create a new database file. Without `overwrite` an existing file is -EEXIST; with it, an existing file is replaced
+ * if it is empty or looks like a database, and refused with -EEXIST otherwise: nobody's kernel image is lost to a
+ * misplaced -o.
  * -EBUSY when another process is writing it. map_size 0 = default.
  */
 int db_create(struct db **out, const char *path, bool overwrite, uint64_t map_size, struct vm_error *err);
-/* Read only, without creating or changing any file; the whole structure is checked first (dbcheck.h). -EBUSY while it is being written. */
+/* Read only, without creating or changing any file; the whole structure is checked first (dbcheck.h). -EBUSY while it
+ * is being written. */
 int db_open(struct db **out, const char *path, struct vm_error *err);
 
-/* All of the batch or, on a negative errno, nothing of it. Grows the map as needed. A full disk is -ENOSPC, -EFBIG or -EDQUOT. */
+/* All of the batch or, on a negative errno, nothing of it. Grows the map as needed. A full disk is -ENOSPC, -EFBIG or
+ * -EDQUOT. */
 int db_commit(struct db *db, const struct db_put *puts, size_t count, struct vm_error *err);
 /* Force everything committed to stable storage. */
 int db_sync(struct db *db, struct vm_error *err);

@@ -1,12 +1,14 @@
 /*
  * dbcheck.c - walk the B-trees of an LMDB file without LMDB, and believe nothing.
  *
- * What the file looks like (LMDB 0.9, data version 1, 64-bit little-endian; mdb.c: MDB_page, MDB_node, MDB_meta, MDB_db):
+ * What the file looks like (LMDB 0.9, data version 1, 64-bit little-endian; mdb.c: MDB_page, MDB_node, MDB_meta,
+ * MDB_db):
  *
  *   page 0, 1   meta pages, written alternately by transactions: the one with the higher txnid is in force
- *   other pages branch (keys and child page numbers), leaf (keys and data), overflow (one long value in consecutive pages), or free
+ *   other pages branch (keys and child page numbers), leaf (keys and data), overflow (one long value in consecutive
+ *               pages), or free
  *
- *   page   0 number  8   10 flags  12 lower  14 upper    16 node offsets, growing up to `lower` ... nodes, growing down from the end
+ *   page   0 number 8  10 flags  12 lower  14 upper  16 node offsets, up to `lower` ... nodes, growing down from the end
  *          (overflow: 12 = number of pages, 32 bits)
  *   node   0 data length or child (low 32 bits)  4 flags or child (bits 32..47)  6 key length  8 key, then data
  *   db     0 pad 4  4 flags 2  6 depth 2  8 branch pages  16 leaf pages  24 overflow pages  32 entries  40 root
@@ -16,7 +18,8 @@
  * Two trees start in the meta page: the free list, and the main db, whose leaves hold the named databases' db records.
  *
  * Invariants that hold after dbcheck_image() said yes:
- *  1. every page reachable from the meta page in force lies inside the file and below or at its last page, and is reached once only;
+ *  1. every page reachable from the meta page in force lies inside the file and below or at its last page, and is
+ *     reached once only;
  *  2. every such page has exactly the type its place in the tree demands, and its own number;
  *  3. every node, key, value and overflow run lies inside its page or pages;
  *  4. all leaves of a tree are at its stated depth, and its page and entry counts are as stated;
@@ -109,8 +112,13 @@ static uint64_t get64(const uint8_t *p)
 
 static struct tree get_tree(const uint8_t *p)
 {
-	return (struct tree){ .flags = get16(p + 4), .depth = get16(p + 6), .branch = get64(p + 8), .leaf = get64(p + 16),
-	                      .overflow = get64(p + 24), .entries = get64(p + 32), .root = get64(p + 40) };
+	return (struct tree){ .flags = get16(p + 4),
+		              .depth = get16(p + 6),
+		              .branch = get64(p + 8),
+		              .leaf = get64(p + 16),
+		              .overflow = get64(p + 24),
+		              .entries = get64(p + 32),
+		              .root = get64(p + 40) };
 }
 
 bool dbcheck_looks_like(const uint8_t *head, size_t len)
@@ -137,8 +145,11 @@ static int read_meta(const struct check *c, uint64_t offset, unsigned number, st
 		return vm_fail(c->err, -EBADMSG, "database layout version %u, expected %u", get32(p + 20), META_VERSION);
 	if (get64(p) != number || get16(p + 10) != P_META)
 		return vm_fail(c->err, -EBADMSG, "meta page %u has a wrong page header", number);
-	*out = (struct meta){ .page_size = get32(p + 40), .free = get_tree(p + 40), .main = get_tree(p + 88),
-	                      .last_page = get64(p + 136), .txnid = get64(p + 144) };
+	*out = (struct meta){ .page_size = get32(p + 40),
+		              .free = get_tree(p + 40),
+		              .main = get_tree(p + 88),
+		              .last_page = get64(p + 136),
+		              .txnid = get64(p + 144) };
 	out->flags = out->free.flags;
 	out->free.flags = DBF_INTEGERKEY;
 	return 0;
@@ -153,7 +164,8 @@ static int check_meta_fields(const struct check *c, const struct meta *m, unsign
 	if (m->main.flags)
 		return vm_fail(c->err, -EBADMSG, "meta page %u: main database flags 0x%x", number, m->main.flags);
 	if (m->last_page < 1 || m->last_page >= (1ull << 48) / m->page_size)
-		return vm_fail(c->err, -EBADMSG, "meta page %u: last page %llu", number, (unsigned long long)m->last_page);
+		return vm_fail(c->err, -EBADMSG, "meta page %u: last page %llu", number,
+		               (unsigned long long)m->last_page);
 	return 0;
 }
 

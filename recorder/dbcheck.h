@@ -1,8 +1,8 @@
 /*
  * dbcheck.h - is this file safe to hand to LMDB?
  *
- * LMDB trusts its file: a wrong page number or offset makes it read outside its map and crash. Traces come from strangers, so every page
- * that can be reached is checked here before LMDB sees the file. Called by db_open only.
+ * LMDB trusts its file: a wrong page number or offset makes it read outside its map and crash. Traces come from
+ * strangers, so every page that can be reached is checked here before LMDB sees the file. Called by db_open only.
  */
 #ifndef RINGSIDE_RECORDER_DBCHECK_H
 #define RINGSIDE_RECORDER_DBCHECK_H

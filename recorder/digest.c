@@ -1,5 +1,6 @@
 /*
- * digest.c - see digest.h. An event is 48 bytes and its blob; they are gathered so that the hash is fed kilobytes at a time.
+ * digest.c - see digest.h. An event is 48 bytes and its blob; they are gathered so that the hash is fed kilobytes at
+ * a time.
  */
 #include "recorder/digest.h"
 

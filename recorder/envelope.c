@@ -1,8 +1,9 @@
 /*
  * envelope.c - seal and open values. See envelope.h for the layout.
  *
- * Columns have very different statistics, and zstd keeps one set of entropy tables a block: so the compressor is told to begin a new block
- * where a longer field of the message begins ("sections"). The result is one ordinary zstd frame.
+ * Columns have very different statistics, and zstd keeps one set of entropy tables a block: so the compressor is told
+ * to begin a new block where a longer field of the message begins ("sections"). The result is one ordinary zstd
+ * frame.
  */
 #include "recorder/envelope.h"
 

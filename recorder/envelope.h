@@ -27,6 +27,7 @@ enum content {
 	CONTENT_EVENTS,
 	CONTENT_COSTS,
 	CONTENT_CONSOLE,
+	CONTENT_RESUME,
 };
 
 /* A growing byte buffer; zero-initialise, free with bytes_free. */
@@ -52,8 +53,8 @@ struct envelope_in {
 	size_t head_len;
 	const void *payload;
 	size_t payload_len;
-	bool compress;  /* stored plain all the same where that is shorter */
-	bool sections;  /* payload is a protobuf message: begin a compression block with each longer field */
+	bool compress; /* stored plain all the same where that is shorter */
+	bool sections; /* payload is a protobuf message: begin a compression block with each longer field */
 };
 /* Appends the sealed value to `out`. 0 or -ENOMEM, -E2BIG. */
 int envelope_seal(struct envelope *e, const struct envelope_in *in, struct bytes *out);

@@ -99,16 +99,16 @@ static void show_plain(struct line *l, const struct event *ev)
 
 static void show_access(struct line *l, const struct event *ev)
 {
-	put(l, " %s size=%u %s=0x%llx", ev->flags & EVF_WRITE ? "write" : "read", ev->size, ev->kind == EV_PIO ? "port" : "gpa",
-	    (unsigned long long)ev->addr);
+	put(l, " %s size=%u %s=0x%llx", ev->flags & EVF_WRITE ? "write" : "read", ev->size,
+	    ev->kind == EV_PIO ? "port" : "gpa", (unsigned long long)ev->addr);
 	put(l, ev->blob_len ? " count=%llu" : " value=0x%llx", (unsigned long long)ev->value);
 	put_error(l, ev);
 }
 
 static void show_exception(struct line *l, const struct event *ev)
 {
-	static const char *const names[32] = { "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", NULL, "#TS",
-		                               "#NP", "#SS", "#GP", "#PF", NULL,  "#MF", "#AC", "#MC", "#XM" };
+	static const char *const names[32] = { "#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", NULL,
+		                               "#TS", "#NP", "#SS", "#GP", "#PF", NULL,  "#MF", "#AC", "#MC", "#XM" };
 
 	put(l, " vector=%llu", (unsigned long long)ev->value);
 	if (ev->flags & EVF_SOFT)
@@ -155,10 +155,18 @@ static void show_end(struct line *l, const struct event *ev)
 typedef void show_fn(struct line *l, const struct event *ev);
 
 static show_fn *const show[EV_KIND_MAX] = {
-	[EV_FAULT] = show_plain,       [EV_SENSITIVE] = show_plain,      [EV_PIO] = show_access,
-	[EV_MMIO] = show_access,       [EV_EXCEPTION] = show_exception,  [EV_INTERRUPT] = show_interrupt,
-	[EV_DMA] = show_bytes,         [EV_INPUT] = show_bytes,          [EV_MARKER] = show_bytes,
-	[EV_CHECKPOINT] = show_checkpoint, [EV_END] = show_end,          [EV_LEAK] = show_plain,
+	[EV_FAULT] = show_plain,
+	[EV_SENSITIVE] = show_plain,
+	[EV_PIO] = show_access,
+	[EV_MMIO] = show_access,
+	[EV_EXCEPTION] = show_exception,
+	[EV_INTERRUPT] = show_interrupt,
+	[EV_DMA] = show_bytes,
+	[EV_INPUT] = show_bytes,
+	[EV_MARKER] = show_bytes,
+	[EV_CHECKPOINT] = show_checkpoint,
+	[EV_END] = show_end,
+	[EV_LEAK] = show_plain,
 };
 
 static void put_op(struct line *l, const struct event *ev)
@@ -181,8 +189,8 @@ size_t event_line(char *buf, size_t size, uint64_t seq, const struct event *ev)
 	if (!size)
 		return 0;
 	buf[0] = 0;
-	put(&l, "%10llu %14llu %08llx %u/%u", (unsigned long long)seq, (unsigned long long)ev->icount, (unsigned long long)ev->rip,
-	    ev->vcpl, ev->rcpl);
+	put(&l, "%10llu %14llu %08llx %u/%u", (unsigned long long)seq, (unsigned long long)ev->icount,
+	    (unsigned long long)ev->rip, ev->vcpl, ev->rcpl);
 	if (kind)
 		put(&l, " %-10s", kind);
 	else

@@ -14,8 +14,9 @@
 #define EVENT_LINE_HEADING "     event         icount      rip v/r kind       instruction  operands"
 
 /*
- * No newline. Returns the length, which is less than size (the line is cut to fit). Any event may be given, valid or not:
- * unknown kinds and instructions are shown as numbers. Blobs that are text are shown escaped in quotes, others in hex.
+ * No newline. Returns the length, which is less than size (the line is cut to fit). Any event may be given, valid or
+ * not: unknown kinds and instructions are shown as numbers. Blobs that are text are shown escaped in quotes, others
+ * in hex.
  */
 size_t event_line(char *buf, size_t size, uint64_t seq, const struct event *ev);
 

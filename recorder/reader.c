@@ -1,11 +1,12 @@
 /*
  * reader.c - open a trace, restore checkpoint 0, walk events, check everything.
  *
- * The file has passed dbcheck, so its structure is sound; its contents are still a stranger's. The index of chunks is built from the chunks'
- * own headers at opening and checked for gaps; a chunk's checksum is verified, and its columns bounded, when it is decoded.
+ * The file has passed dbcheck, so its structure is sound; its contents are still a stranger's. The index of chunks is
+ * built from the chunks' own headers at opening and checked for gaps; a chunk's checksum is verified, and its columns
+ * bounded, when it is decoded.
  *
- * A cursor that has moved from one chunk to the next decodes the one after in a thread of its own ("ahead"), so that a replay
- * does not wait for it:
+ * A cursor that has moved from one chunk to the next decodes the one after in a thread of its own ("ahead"), so that
+ * a replay does not wait for it:
  *
  *     IDLE --request--> WANTED --thread takes it--> (decoding) --> READY --taken or dropped--> IDLE
  */
@@ -42,7 +43,8 @@ struct trace_reader {
 	size_t chunks, chunk_room;
 };
 
-static int bad_value(const struct trace_reader *r, struct vm_error *err, enum db_table table, const char *key, const char *why)
+static int bad_value(const struct trace_reader *r, struct vm_error *err, enum db_table table, const char *key,
+                     const char *why)
 {
 	return vm_fail(err, -EBADMSG, "%s: %s[%s]: %s", r->path, db_table_name(table), key, why);
 }
@@ -56,7 +58,8 @@ static int bad_seq(const struct trace_reader *r, struct vm_error *err, enum db_t
 }
 
 /* An unpack function's result as ours. */
-static int unpacked(const struct trace_reader *r, struct vm_error *err, int rc, enum db_table table, const char *key, const char *why)
+static int unpacked(const struct trace_reader *r, struct vm_error *err, int rc, enum db_table table, const char *key,
+                    const char *why)
 {
 	if (rc == -ENOMEM)
 		return vm_fail(err, rc, "%s: out of memory", r->path);
@@ -88,10 +91,11 @@ static int check_version(struct trace_reader *r, struct vm_error *err)
 	if (rc < 0)
 		return rc;
 	if (!rc || codec_unpack_format(value, len, &version, writer, sizeof(writer), &why))
-		return vm_fail(err, -EBADMSG, "%s: a database, but not a trace (%s)", r->path, rc ? why : "meta[format] is not there");
+		return vm_fail(err, -EBADMSG, "%s: a database, but not a trace (%s)", r->path,
+		               rc ? why : "meta[format] is not there");
 	if (version != TRACE_FORMAT_VERSION)
-		return vm_fail(err, -EPROTONOSUPPORT, "%s: trace format %u, written by %s; this program reads format %u", r->path,
-		               version, writer, TRACE_FORMAT_VERSION);
+		return vm_fail(err, -EPROTONOSUPPORT, "%s: trace format %u, written by %s; this program reads format %u",
+		               r->path, version, writer, TRACE_FORMAT_VERSION);
 	return 0;
 }
 
@@ -104,11 +108,13 @@ static int read_meta(struct trace_reader *r, struct vm_error *err)
 
 	rc = get_meta(r, KEY_HEADER, &value, &len, err);
 	if (!rc)
-		rc = unpacked(r, err, codec_unpack_header(r->codec, value, len, &r->meta, &why), DB_META, KEY_HEADER, why);
+		rc = unpacked(r, err, codec_unpack_header(r->codec, value, len, &r->meta, &why), DB_META, KEY_HEADER,
+		              why);
 	if (!rc)
 		rc = get_meta(r, KEY_SUMMARY, &value, &len, err);
 	if (!rc)
-		rc = unpacked(r, err, codec_unpack_summary(r->codec, value, len, &r->meta, &r->extra, &why), DB_META, KEY_SUMMARY, why);
+		rc = unpacked(r, err, codec_unpack_summary(r->codec, value, len, &r->meta, &r->extra, &why), DB_META,
+		              KEY_SUMMARY, why);
 	if (!rc && r->meta.events > EVENTS_LIMIT)
 		rc = bad_value(r, err, DB_META, KEY_SUMMARY, "event count out of range");
 	return rc;
@@ -154,8 +160,12 @@ static int index_chunk(void *self, const uint8_t *key, size_t key_len, const voi
 		return bad_seq(r, w->err, DB_EVENTS, w->seq, "icount goes backwards");
 	if (!index_room(r))
 		return vm_fail(w->err, -ENOMEM, "%s: out of memory", r->path);
-	r->chunk[r->chunks++] = (struct chunk_ref){ .seq = w->seq, .first_icount = head.first_icount, .last_icount = head.last_icount,
-	                                            .count = head.count, .value = value, .value_len = len };
+	r->chunk[r->chunks++] = (struct chunk_ref){ .seq = w->seq,
+		                                    .first_icount = head.first_icount,
+		                                    .last_icount = head.last_icount,
+		                                    .count = head.count,
+		                                    .value = value,
+		                                    .value_len = len };
 	w->seq += head.count;
 	w->icount = head.last_icount;
 	w->bytes += len;
@@ -245,7 +255,8 @@ static int load_checkpoint(struct trace_reader *r, struct checkpoint *cp, struct
 	if (rc < 0)
 		return rc;
 	if (!rc)
-		return bad_seq(r, err, DB_CHECKPOINTS, 0, "is not there: the recorder was stopped before the guest began");
+		return bad_seq(r, err, DB_CHECKPOINTS, 0,
+		               "is not there: the recorder was stopped before the guest began");
 	rc = codec_unpack_checkpoint(r->codec, 0, value, len, r->meta.config.memory / PAGE_BYTES, cp, &why);
 	return unpacked(r, err, rc, DB_CHECKPOINTS, "0", why);
 }
@@ -318,12 +329,14 @@ static void decoded_free(struct decoded *d)
 
 static bool is_async(unsigned kind)
 {
-	const unsigned kinds = 1u << EV_INTERRUPT | 1u << EV_DMA | 1u << EV_INPUT | 1u << EV_MARKER | 1u << EV_CHECKPOINT | 1u << EV_END;
+	const unsigned kinds = 1u << EV_INTERRUPT | 1u << EV_DMA | 1u << EV_INPUT | 1u << EV_MARKER |
+	                       1u << EV_CHECKPOINT | 1u << EV_END;
 
 	return kinds >> kind & 1;
 }
 
-static int decode(const struct trace_reader *r, struct codec *codec, size_t number, struct decoded *d, struct vm_error *err)
+static int decode(const struct trace_reader *r, struct codec *codec, size_t number, struct decoded *d,
+                  struct vm_error *err)
 {
 	const struct chunk_ref *ref = &r->chunk[number];
 	const char *why = NULL;
@@ -461,7 +474,7 @@ struct trace_cursor {
 	struct decoded now; /* now.number == chunk when loaded */
 	struct codec *codec;
 	struct event_cost *cost;
-	size_t cost_chunk;  /* whose costs are in `cost`; SIZE_MAX none */
+	size_t cost_chunk; /* whose costs are in `cost`; SIZE_MAX none */
 	bool costs_ok;
 	struct ahead ahead;
 };
@@ -587,7 +600,8 @@ uint64_t trace_cursor_async_icount(struct trace_cursor *c)
 	return c->async < d->asyncs ? d->event[d->async[c->async]].icount : c->r->chunk[c->chunk].last_icount;
 }
 
-/* The first chunk for which `key(chunk) >= at` does not hold is before the one returned: the last chunk that begins at or before. */
+/* The first chunk for which `key(chunk) >= at` does not hold is before the one returned: the last chunk that begins
+ * at or before. */
 static size_t find_chunk_by_seq(const struct trace_reader *r, uint64_t seq)
 {
 	size_t low = 0, high = r->chunks;
@@ -685,7 +699,8 @@ static int console_record(void *self, enum vm_stream stream, uint64_t icount, co
 
 	if (icount < w->icount || len > w->r->meta.console_bytes - w->bytes) {
 		w->broken = true;
-		return bad_seq(w->r, w->err, DB_CONSOLE, w->number, "icount goes backwards, or more bytes than the summary says");
+		return bad_seq(w->r, w->err, DB_CONSOLE, w->number,
+		               "icount goes backwards, or more bytes than the summary says");
 	}
 	w->icount = icount;
 	w->bytes += len;
@@ -746,8 +761,8 @@ static int check_pages(struct trace_reader *r, struct digest *d, struct vm_error
 	return rc;
 }
 
-static int check_one_event(const struct trace_reader *r, const struct trace_cursor *c, const struct event *ev, uint64_t *icount,
-                           struct vm_error *err)
+static int check_one_event(const struct trace_reader *r, const struct trace_cursor *c, const struct event *ev,
+                           uint64_t *icount, struct vm_error *err)
 {
 	uint64_t seq = trace_cursor_seq(c) - 1;
 
@@ -755,8 +770,8 @@ static int check_one_event(const struct trace_reader *r, const struct trace_curs
 		return vm_fail(err, -EBADMSG, "%s: event %llu: icount goes backwards", r->path, (unsigned long long)seq);
 	*icount = ev->icount;
 	if (ev->kind == EV_END && (seq + 1 != r->meta.events || !r->meta.complete))
-		return vm_fail(err, -EBADMSG, "%s: event %llu: an end that is not the last event of a complete trace", r->path,
-		               (unsigned long long)seq);
+		return vm_fail(err, -EBADMSG, "%s: event %llu: an end that is not the last event of a complete trace",
+		               r->path, (unsigned long long)seq);
 	if (ev->kind != EV_END && seq + 1 == r->meta.events && r->meta.complete)
 		return vm_fail(err, -EBADMSG, "%s: a complete trace does not finish with an end event", r->path);
 	return 0;

@@ -30,21 +30,15 @@ static bool step(const uint8_t *message, size_t len, size_t *at, struct wire_fie
 	field->type = key & 7;
 	field->data = *at;
 	switch (field->type) {
-	case 0:
-		return varint(message, len, at, &value);
-	case 1:
-		value = 8;
-		break;
+	case 0: return varint(message, len, at, &value);
+	case 1: value = 8; break;
 	case 2:
 		if (!varint(message, len, at, &value))
 			return false;
 		field->data = *at;
 		break;
-	case 5:
-		value = 4;
-		break;
-	default:
-		return false;
+	case 5: value = 4; break;
+	default: return false;
 	}
 	if (value > len - *at)
 		return false;

@@ -1,8 +1,9 @@
 /*
  * wire.h - the outermost layer of a protobuf message: where its fields begin and end.
  *
- * protobuf-c keeps unknown fields and merges repeated ones, which lets a hostile message cost far more memory than its length. Readers
- * therefore look at the shape of a message before unpacking it; the envelope uses the same walk to cut compression blocks.
+ * protobuf-c keeps unknown fields and merges repeated ones, which lets a hostile message cost far more memory than
+ * its length. Readers therefore look at the shape of a message before unpacking it; the envelope uses the same walk
+ * to cut compression blocks.
  */
 #ifndef RINGSIDE_RECORDER_WIRE_H
 #define RINGSIDE_RECORDER_WIRE_H
@@ -13,8 +14,8 @@
 
 struct wire_field {
 	uint32_t number;
-	uint8_t type;  /* 0 varint, 1 fixed64, 2 length-delimited, 5 fixed32 */
-	size_t data;   /* offset of the field's contents */
+	uint8_t type; /* 0 varint, 1 fixed64, 2 length-delimited, 5 fixed32 */
+	size_t data;  /* offset of the field's contents */
 };
 
 /* Steps over the field at *at. False at the end of the message, *at == len, or where it is malformed, *at < len. */

@@ -5,19 +5,20 @@
  *   writer_event()  copies the event into slot[n]
  *   writer_cost()   adds its cost, publishes it     waits for a chunk's worth or commit_ms
  *        |                                          encodes slots [tail, tail + n), frees them
- *        +--------> ring of slots --------------->  compresses, commits chunk + costs + console + summary in one transaction
+ *        +--------> ring of slots --------------->  compresses, commits chunk + costs + console + summary at once
  *
  * Invariants
  *  1. Only the vCPU thread moves `head`, only the packing thread moves `tail`; tail <= head <= tail + RING.
  *  2. A slot below head is complete, its cost included: an event is published by its cost, or by the event after it.
- *  3. Whatever a commit holds is a prefix of the run: event chunk, cost chunk, console bytes up to the chunk's last icount, and the
- *     summary that counts them are one transaction. So a reader never sees one without the others.
+ *  3. Whatever a commit holds is a prefix of the run: event chunk, cost chunk, console bytes up to the chunk's last
+ *     icount, and the summary that counts them are one transaction. So a reader never sees one without the others.
  *  4. After a failure nothing more is written; what was committed stays as it is.
  *
  *
- * A guest that does little would make many small chunks, ten a second, each with its own dictionary and half a page of waste. So the last
- * chunk stays open: each commit writes it anew under its key with what has come since, until it is full. The encoder only ever
- * appends, so this costs the packing and compression of the open chunk, on the packing thread.
+ * A guest that does little would make many small chunks, ten a second, each with its own dictionary and half a page
+ * of waste. So the last chunk stays open: each commit writes it anew under its key with what has come since, until it
+ * is full. The encoder only ever appends, so this costs the packing and compression of the open chunk, on the packing
+ * thread.
  *
  * What a commit holds depends on the host's clock; nothing in the digest does (digest.h).
  */
@@ -55,7 +56,7 @@ struct console {
 
 /* The last chunk: its events are in the codec, its costs in the writer's array. */
 struct open_chunk {
-	uint64_t seq;          /* of its first event: its key */
+	uint64_t seq; /* of its first event: its key */
 	uint32_t count;
 	size_t blob_bytes;
 	size_t event_len, cost_len; /* of its values in the file; 0: not there yet */
@@ -64,9 +65,9 @@ struct open_chunk {
 struct trace_writer {
 	/* vCPU thread */
 	struct slot *ring;
-	uint64_t written;     /* slots filled, published or not */
-	uint64_t tail_seen;   /* tail as last read */
-	uint64_t kicked;      /* head when the packing thread was last woken */
+	uint64_t written;   /* slots filled, published or not */
+	uint64_t tail_seen; /* tail as last read */
+	uint64_t kicked;    /* head when the packing thread was last woken */
 	uint64_t last_icount;
 
 	/* shared */
@@ -75,11 +76,11 @@ struct trace_writer {
 	_Alignas(64) _Atomic uint64_t tail;
 	_Atomic uint64_t blob_bytes; /* in the ring */
 	_Atomic uint64_t stat_events, stat_bytes, stat_chunks, stat_commits, stat_pack_ns;
-	pthread_mutex_t lock;        /* the three below, console, stopping */
+	pthread_mutex_t lock; /* the three below, console, stopping */
 	pthread_cond_t work, room;
 	struct console console;
 	bool stopping;
-	int status;                  /* first failure */
+	int status; /* first failure */
 	struct vm_error error;
 
 	/* packing thread (and create, close, when it does not run) */
@@ -152,7 +153,8 @@ static bool take_blob(struct trace_writer *w, struct event *ev)
 	void *copy = ev->blob_len <= TRACE_BLOB_MAX ? malloc(ev->blob_len) : NULL;
 
 	if (!copy) {
-		vm_fail(&why, -ENOMEM, "event %llu: no room for its blob of %u bytes", (unsigned long long)w->written, ev->blob_len);
+		vm_fail(&why, -ENOMEM, "event %llu: no room for its blob of %u bytes", (unsigned long long)w->written,
+		        ev->blob_len);
 		fail_writer(w, -ENOMEM, &why);
 		return false;
 	}
@@ -241,7 +243,8 @@ static bool console_add(struct console *c, enum vm_stream stream, uint64_t icoun
 	if (last && last->stream == stream && last->icount == icount && last->length + len <= CONSOLE_BATCH_MAX)
 		last->length += (uint32_t)len;
 	else
-		c->record[c->count++] = (struct console_record){ .icount = icount, .length = (uint32_t)len, .stream = stream };
+		c->record[c->count++] =
+		        (struct console_record){ .icount = icount, .length = (uint32_t)len, .stream = stream };
 	return true;
 }
 
@@ -284,10 +287,15 @@ struct batch {
 	uint8_t seq_key[SEQ_KEY_BYTES], console_key[SEQ_KEY_BYTES];
 };
 
-static void batch_add(struct batch *b, enum db_table table, const void *key, size_t key_len, const struct bytes *value, bool append)
+static void batch_add(struct batch *b, enum db_table table, const void *key, size_t key_len, const struct bytes *value,
+                      bool append)
 {
-	b->put[b->count++] = (struct db_put){ .table = table, .append = append, .key = key, .key_len = key_len,
-	                                      .value = value->data, .value_len = value->len };
+	b->put[b->count++] = (struct db_put){ .table = table,
+		                              .append = append,
+		                              .key = key,
+		                              .key_len = key_len,
+		                              .value = value->data,
+		                              .value_len = value->len };
 }
 
 static int out_of_memory(struct vm_error *err)
@@ -372,7 +380,8 @@ static uint64_t waiting(struct trace_writer *w)
 	return atomic_load(&w->head) - atomic_load(&w->tail);
 }
 
-/* The first records of the console, up to the last icount that is packed and up to a batch's size; all of them at the end. */
+/* The first records of the console, up to the last icount that is packed and up to a batch's size; all of them at the
+ * end. */
 static size_t console_ready(struct trace_writer *w, size_t *bytes)
 {
 	const struct console *c = &w->console;
@@ -588,7 +597,8 @@ static struct page_run *runs_to_store(const struct checkpoint *cp, size_t *count
 }
 
 /* One transaction of runs. Values move while the buffer grows, so their places are noted as lengths first. */
-static int store_some_runs(struct trace_writer *w, struct vm *vm, const struct page_run *list, size_t count, struct vm_error *err)
+static int store_some_runs(struct trace_writer *w, struct vm *vm, const struct page_run *list, size_t count,
+                           struct vm_error *err)
 {
 	struct db_put *put = calloc(count, sizeof(*put));
 	struct bytes values = { 0 };
@@ -600,8 +610,11 @@ static int store_some_runs(struct trace_writer *w, struct vm *vm, const struct p
 
 		rc = codec_pack_run(w->codec, &list[i], vm_ram(vm) + list[i].first * PAGE_BYTES, &values);
 		if (!rc)
-			put[i] = (struct db_put){ .table = DB_PAGES, .append = true, .key = list[i].hash,
-			                          .key_len = RUN_HASH_BYTES, .value_len = values.len - start };
+			put[i] = (struct db_put){ .table = DB_PAGES,
+				                  .append = true,
+				                  .key = list[i].hash,
+				                  .key_len = RUN_HASH_BYTES,
+				                  .value_len = values.len - start };
 	}
 	for (i = 0; !rc && i < count; at += put[i++].value_len)
 		put[i].value = values.data + at;
@@ -655,7 +668,9 @@ static int store_header(struct trace_writer *w, struct vm_error *err)
 	int rc;
 
 	digest_header(w->digest, &w->meta);
-	rc = codec_pack_format(w->meta.writer, &format) || codec_pack_header(w->codec, &w->meta, &header) ? out_of_memory(err) : 0;
+	rc = codec_pack_format(w->meta.writer, &format) || codec_pack_header(w->codec, &w->meta, &header)
+	             ? out_of_memory(err)
+	             : 0;
 	if (!rc) {
 		batch_add(&b, DB_META, KEY_FORMAT, sizeof(KEY_FORMAT) - 1, &format, false);
 		batch_add(&b, DB_META, KEY_HEADER, sizeof(KEY_HEADER) - 1, &header, false);
@@ -728,7 +743,8 @@ static void take_header(struct trace_meta *to, const struct trace_meta *from)
 	*to = *from;
 	to->format_version = TRACE_FORMAT_VERSION;
 	to->complete = to->has_final = false;
-	to->events = to->icount = to->digest = to->event_bytes = to->cost_bytes = to->run_ns = to->pack_ns = to->console_bytes = 0;
+	to->events = to->icount = to->digest = to->event_bytes = to->cost_bytes = to->run_ns = to->pack_ns =
+	        to->console_bytes = 0;
 	to->final_registers = to->final_memory = 0;
 	to->counters = (struct vm_counters){ 0 };
 }
@@ -780,8 +796,8 @@ static void stop_thread(struct trace_writer *w)
 }
 
 /*
- * The last summary is committed twice: then both of the database's meta pages show the complete trace, and damage to the newer one cannot make
- * a reader fall back to an older state in silence.
+ * The last summary is committed twice: then both of the database's meta pages show the complete trace, and damage to
+ * the newer one cannot make a reader fall back to an older state in silence.
  */
 static int commit_final(struct trace_writer *w, struct vm *vm, struct vm_error *err)
 {
@@ -817,8 +833,8 @@ int trace_writer_close(struct trace_writer *w, struct vm *vm, struct trace_meta 
 	if (meta_out)
 		*meta_out = w->committed;
 	if (rc)
-		vm_fail(err, rc, "%.*s; what was recorded up to event %llu can be replayed", (int)sizeof(why.text) - 80, why.text,
-		        (unsigned long long)atomic_load(&w->stat_events));
+		vm_fail(err, rc, "%.*s; what was recorded up to event %llu can be replayed", (int)sizeof(why.text) - 80,
+		        why.text, (unsigned long long)atomic_load(&w->stat_events));
 	db_close(w->db);
 	free_writer(w);
 	return rc;

@@ -3,13 +3,13 @@
  *
  * Invariants
  *  1. `next` is the first event that was not verified; it is only replaced by advance(), after it was verified.
- *  2. Nothing here decides that the run is right but compare(); the answers given before are guesses that compare() will judge.
- *     An access that the trace does not expect is answered with all ones, and its event then differs.
- *  3. poll's deadline is always in the future, and never beyond the icount of `next`'s chunk: a guest that runs past an event without
- *     producing it is noticed.
+ *  2. Nothing here decides that the run is right but compare(); the answers given before are guesses that compare() will
+ *     judge. An access that the trace does not expect is answered with all ones, and its event then differs.
+ *  3. poll's deadline is always in the future, and never beyond the last icount of `next`'s chunk: a guest that runs past
+ *     an event without producing it is noticed.
  *
- * Idle time: EV_INTERRUPT carries in `addr` how much virtual time HLT has skipped so far. Setting the clock from it keeps virtual time, and so
- * every digest, the same as in the recording, without a device that could tell.
+ * Idle time: EV_INTERRUPT carries in `addr` how much virtual time HLT has skipped so far. Setting the clock from it
+ * keeps virtual time, and so every digest, the same as in the recording, without a device that could tell.
  */
 #include "replayer/input.h"
 
@@ -19,14 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "recorder/print.h"
 #include "vmm/decode/insn.h"
 
 struct replay_input {
 	struct trace_cursor *cursor;
 	struct replay_input_options options;
 	struct event next;
-	int state;            /* 1: next is valid; 0: the trace is at its end; negative: it is broken */
+	int state; /* 1: next is valid; 0: the trace is at its end; negative: it is broken */
 	struct vm_error error;
 	uint64_t seq;         /* number of next */
 	uint32_t blob_at;     /* bytes of next's blob that string I/O has taken */
@@ -42,8 +41,8 @@ static void look(struct replay_input *in)
 	in->blob_at = 0;
 }
 
-int replay_input_create(struct replay_input **out, struct trace_reader *reader, const struct replay_input_options *options,
-                        struct vm_error *err)
+int replay_input_create(struct replay_input **out, struct trace_reader *reader,
+                        const struct replay_input_options *options, struct vm_error *err)
 {
 	struct replay_input *in = calloc(1, sizeof(*in));
 	int rc;
@@ -147,11 +146,14 @@ struct column {
 	bool hex;
 };
 
-#define COLUMN(member, is_hex) { #member, offsetof(struct event, member), sizeof(((struct event *)0)->member), is_hex }
+#define COLUMN(member, is_hex)                                                                                         \
+	{                                                                                                              \
+#member, offsetof(struct event, member), sizeof(((struct event *)0)->member), is_hex                   \
+	}
 static const struct column columns[] = {
-	COLUMN(kind, false), COLUMN(icount, false), COLUMN(rip, true), COLUMN(op, false), COLUMN(addr, true), COLUMN(value, true),
-	COLUMN(error, true), COLUMN(size, false), COLUMN(vcpl, false), COLUMN(rcpl, false), COLUMN(flags, true),
-	COLUMN(blob_len, false),
+	COLUMN(kind, false), COLUMN(icount, false), COLUMN(rip, true),   COLUMN(op, false),
+	COLUMN(addr, true),  COLUMN(value, true),   COLUMN(error, true), COLUMN(size, false),
+	COLUMN(vcpl, false), COLUMN(rcpl, false),   COLUMN(flags, true), COLUMN(blob_len, false),
 };
 
 static uint64_t column_value(const struct event *ev, const struct column *c)
@@ -178,9 +180,10 @@ static void name_value(char *buf, size_t size, const struct column *c, uint64_t 
 
 static bool same(const struct event *a, const struct event *b)
 {
-	return a->icount == b->icount && a->rip == b->rip && a->addr == b->addr && a->value == b->value && a->error == b->error &&
-	       a->op == b->op && a->kind == b->kind && a->vcpl == b->vcpl && a->rcpl == b->rcpl && a->size == b->size &&
-	       a->flags == b->flags && a->blob_len == b->blob_len && (!a->blob_len || !memcmp(a->blob, b->blob, a->blob_len));
+	return a->icount == b->icount && a->rip == b->rip && a->addr == b->addr && a->value == b->value &&
+	       a->error == b->error && a->op == b->op && a->kind == b->kind && a->vcpl == b->vcpl &&
+	       a->rcpl == b->rcpl && a->size == b->size && a->flags == b->flags && a->blob_len == b->blob_len &&
+	       (!a->blob_len || !memcmp(a->blob, b->blob, a->blob_len));
 }
 
 static void tell_difference(struct replay_input *in, const struct event *got)
@@ -202,8 +205,8 @@ static void tell_difference(struct replay_input *in, const struct event *got)
 	for (i = 0; i < want->blob_len; i++)
 		if (((const uint8_t *)want->blob)[i] != ((const uint8_t *)got->blob)[i])
 			break;
-	differs(in, got, got->icount, "byte %zu of the data: expected 0x%02x, got 0x%02x", i, ((const uint8_t *)want->blob)[i],
-	        ((const uint8_t *)got->blob)[i]);
+	differs(in, got, got->icount, "byte %zu of the data: expected 0x%02x, got 0x%02x", i,
+	        ((const uint8_t *)want->blob)[i], ((const uint8_t *)got->blob)[i]);
 }
 
 static bool compare(void *self, const struct event *got)
@@ -289,7 +292,8 @@ static void mmio_write(void *self, uint64_t gpa, unsigned size, uint64_t value)
 
 #define MSR_TSC 0x10
 
-/* RDTSC's event, and RDMSR's, has what the guest saw. Whoever else asks (WRMSR) gets the clock, which agrees with the recording's. */
+/* RDTSC's event, and RDMSR's, has what the guest saw. Whoever else asks (WRMSR) gets the clock, which agrees with the
+ * recording's. */
 static uint64_t tsc(void *self)
 {
 	struct replay_input *in = self;
@@ -334,19 +338,14 @@ static bool give_end(struct replay_input *in, struct vm_turn *turn)
 static bool give(struct replay_input *in, const struct vm_now *now, struct vm_turn *turn)
 {
 	switch (in->next.kind) {
-	case EV_INTERRUPT:
-		return give_interrupt(in, now, turn);
+	case EV_INTERRUPT: return give_interrupt(in, now, turn);
 	case EV_INPUT:
 		turn->input = in->next.blob_len ? in->next.blob : "";
 		turn->input_len = in->next.blob_len;
 		return true;
-	case EV_MARKER:
-		turn->marker = as_text(in);
-		return true;
-	case EV_END:
-		return give_end(in, turn);
-	default:
-		return false; /* the vCPU's own to produce */
+	case EV_MARKER: turn->marker = as_text(in); return true;
+	case EV_END: return give_end(in, turn);
+	default: return false; /* the vCPU's own to produce */
 	}
 }
 
@@ -400,7 +399,13 @@ static bool idle(void *self, const struct vm_now *now)
 
 void replay_input_plugs(struct replay_input *in, struct vm_input *input, struct vm_observer *observer)
 {
-	*input = (struct vm_input){ .self = in, .pio_read = pio_read, .pio_write = pio_write, .mmio_read = mmio_read,
-	                            .mmio_write = mmio_write, .tsc = tsc, .poll = poll, .idle = idle };
+	*input = (struct vm_input){ .self = in,
+		                    .pio_read = pio_read,
+		                    .pio_write = pio_write,
+		                    .mmio_read = mmio_read,
+		                    .mmio_write = mmio_write,
+		                    .tsc = tsc,
+		                    .poll = poll,
+		                    .idle = idle };
 	*observer = (struct vm_observer){ .self = in, .event = compare };
 }

@@ -1,9 +1,9 @@
 /*
  * input.h - the trace as a VM's two plugs: it answers what the devices answered, and compares what the vCPU does.
  *
- * The next event of the trace is both: an access asks it for its value, the observer then checks that the access was the
- * one it describes. Asynchronous events (interrupts, input, markers, the end) are handed over by poll at exactly their icount.
- * Called by replay.c, which plugs it in. Knows nothing of how the VM works beyond vmm/vm.h.
+ * The next event of the trace is both: an access asks it for its value, the observer then checks that the access was
+ * the one it describes. Asynchronous events (interrupts, input, markers, the end) are handed over by poll at exactly
+ * their icount. Called by replay.c, which plugs it in. Knows nothing of how the VM works beyond vmm/vm.h.
  */
 #ifndef RINGSIDE_REPLAYER_INPUT_H
 #define RINGSIDE_REPLAYER_INPUT_H
@@ -13,16 +13,17 @@
 
 struct replay_input;
 
-/* `verified` is called after each event that matched; may be NULL. clock: the VM's, kept in step with the recording's; tsc_offset: the guest's
- * own, for turning what RDTSC showed back into what the input said. Both are borrowed and must outlive the input. */
+/* `verified` is called after each event that matched; may be NULL. clock: the VM's, kept in step with the
+ * recording's; tsc_offset: the guest's own, for turning what RDTSC showed back into what the input said. Both are
+ * borrowed and must outlive the input. */
 struct replay_input_options {
 	struct clock *clock;
 	const uint64_t *tsc_offset;
 	void (*verified)(void *self, const struct event *ev, uint64_t seq);
 	void *self;
 };
-int replay_input_create(struct replay_input **out, struct trace_reader *reader, const struct replay_input_options *options,
-                        struct vm_error *err);
+int replay_input_create(struct replay_input **out, struct trace_reader *reader,
+                        const struct replay_input_options *options, struct vm_error *err);
 void replay_input_destroy(struct replay_input *in);
 
 void replay_input_plugs(struct replay_input *in, struct vm_input *input, struct vm_observer *observer);

@@ -1,6 +1,6 @@
 /*
- * replay.c - see replay.h. Makes a VM from the trace's header and checkpoint 0, plugs the trace into it (input.c), runs it, and reproduces
- * the console.
+ * replay.c - see replay.h. Makes a VM from the trace's header and checkpoint 0, plugs the trace into it (input.c),
+ * runs it, and reproduces the console.
  */
 #include "replayer/replay.h"
 

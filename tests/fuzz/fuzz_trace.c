@@ -1,8 +1,8 @@
 /*
  * fuzz_trace.c - the trace reader against any bytes.
  *
- * The first byte chooses: a chunk's value, other values under their keys, columns' messages under a right checksum (which
- * random bytes would never have), or a whole file: structure check, open, walk, check.
+ * The first byte chooses: a chunk's value, other values under their keys, columns' messages under a right checksum
+ * (which random bytes would never have), or a whole file: structure check, open, walk, check.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -77,11 +77,13 @@ static void unpack_forged(const struct envelope_in *in)
 
 	if (envelope_seal(t->envelope, in, &value))
 		return;
-	if (in->content == CONTENT_EVENTS && !codec_unpack_events(t->codec, 0, value.data, value.len, t->events, &head, &blob, &why))
+	if (in->content == CONTENT_EVENTS &&
+	    !codec_unpack_events(t->codec, 0, value.data, value.len, t->events, &head, &blob, &why))
 		print_all(t->events, head.count);
 	if (in->content == CONTENT_COSTS)
 		codec_unpack_costs(t->codec, 0, value.data, value.len, t->costs, (uint32_t)in->payload_len, &why);
-	if (in->content == CONTENT_CHECKPOINT && !codec_unpack_checkpoint(t->codec, 0, value.data, value.len, 512, &cp, &why))
+	if (in->content == CONTENT_CHECKPOINT &&
+	    !codec_unpack_checkpoint(t->codec, 0, value.data, value.len, 512, &cp, &why))
 		checkpoint_free(&cp);
 	if (in->content == CONTENT_HEADER)
 		codec_unpack_header(t->codec, value.data, value.len, &meta, &why);
@@ -94,8 +96,12 @@ static void unpack_forged(const struct envelope_in *in)
 /* The checksum made right: what a forger would do. */
 static void forged_value(const uint8_t *data, size_t size)
 {
-	static const struct { enum content content; const char *key; size_t key_len, head_len; } kinds[] = {
-		{ CONTENT_EVENTS, "\0\0\0\0\0\0\0", 8, 24 },     { CONTENT_COSTS, "\0\0\0\0\0\0\0", 8, 0 },
+	static const struct {
+		enum content content;
+		const char *key;
+		size_t key_len, head_len;
+	} kinds[] = {
+		{ CONTENT_EVENTS, "\0\0\0\0\0\0\0", 8, 24 },    { CONTENT_COSTS, "\0\0\0\0\0\0\0", 8, 0 },
 		{ CONTENT_CHECKPOINT, "\0\0\0\0\0\0\0", 8, 0 }, { CONTENT_HEADER, KEY_HEADER, 6, 0 },
 		{ CONTENT_SUMMARY, KEY_SUMMARY, 7, 0 },
 	};
@@ -103,8 +109,12 @@ static void forged_value(const uint8_t *data, size_t size)
 
 	if (size < 1 + kinds[i].head_len || size - 1 - kinds[i].head_len > TRACE_CHUNK_EVENTS)
 		return;
-	unpack_forged(&(struct envelope_in){ .content = kinds[i].content, .key = kinds[i].key, .key_len = kinds[i].key_len,
-	                                     .head = data + 1, .head_len = kinds[i].head_len, .payload = data + 1 + kinds[i].head_len,
+	unpack_forged(&(struct envelope_in){ .content = kinds[i].content,
+	                                     .key = kinds[i].key,
+	                                     .key_len = kinds[i].key_len,
+	                                     .head = data + 1,
+	                                     .head_len = kinds[i].head_len,
+	                                     .payload = data + 1 + kinds[i].head_len,
 	                                     .payload_len = size - 1 - kinds[i].head_len });
 }
 

@@ -1,5 +1,6 @@
 /*
- * synthetic.h - an event stream like a booting kernel's, made up, and the same for the same seed: for tests of the trace.
+ * synthetic.h - an event stream like a booting kernel's, made up, and the same for the same seed: for tests of the
+ * trace.
  */
 #ifndef RINGSIDE_TESTS_SYNTHETIC_H
 #define RINGSIDE_TESTS_SYNTHETIC_H
@@ -15,7 +16,7 @@
 struct synthetic {
 	uint64_t random;
 	uint64_t icount, faults, idle_ns;
-	uint64_t end;           /* number of the event that is EV_END; UINT64_MAX never */
+	uint64_t end; /* number of the event that is EV_END; UINT64_MAX never */
 	uint64_t made;
 	unsigned scene, step, steps, process;
 	uint32_t fault_rip, fault_addr, call_rip;
@@ -102,8 +103,14 @@ static inline struct event synthetic_page_fault(struct synthetic *s)
 
 static inline struct event synthetic_system_call(struct synthetic *s)
 {
-	static const struct { uint16_t op; uint16_t insns; uint32_t rip; } path[] = {
-		{ OP_STI, 14, 0xc0500204 }, { OP_CLI, 250, 0xc0500260 }, { OP_IRET, 22, 0xc0500290 },
+	static const struct {
+		uint16_t op;
+		uint16_t insns;
+		uint32_t rip;
+	} path[] = {
+		{ OP_STI, 14, 0xc0500204 },
+		{ OP_CLI, 250, 0xc0500260 },
+		{ OP_IRET, 22, 0xc0500290 },
 	};
 	unsigned step = s->step % 4;
 	struct event ev;
@@ -179,8 +186,9 @@ static inline struct event synthetic_disk(struct synthetic *s)
 /* The next event. Its blob is valid until the next call. */
 static inline struct event synthetic_next(struct synthetic *s)
 {
-	static struct event (*const scenes[])(struct synthetic *) = { synthetic_console, synthetic_delay, synthetic_page_fault,
-		                                                      synthetic_system_call, synthetic_tick, synthetic_disk };
+	static struct event (*const scenes[])(struct synthetic *) = { synthetic_console,    synthetic_delay,
+		                                                      synthetic_page_fault, synthetic_system_call,
+		                                                      synthetic_tick,       synthetic_disk };
 	static const unsigned lengths[] = { 120, 60, 4, 4, 4, 1 };
 	static const unsigned weights[] = { 4, 8, 40, 100, 20, 1 };
 	struct event ev;
@@ -212,7 +220,8 @@ static inline struct event synthetic_next(struct synthetic *s)
 /* Anything at all that the format can hold. */
 static inline struct event synthetic_noise(struct synthetic *s)
 {
-	struct event ev = { .kind = (uint8_t)(1 + synthetic_random(s) % (EV_END - 1)), .op = (uint16_t)(synthetic_random(s) % OP_MAX) };
+	struct event ev = { .kind = (uint8_t)(1 + synthetic_random(s) % (EV_END - 1)),
+		            .op = (uint16_t)(synthetic_random(s) % OP_MAX) };
 
 	s->icount += synthetic_random(s) >> (24 + synthetic_random(s) % 40);
 	ev.icount = s->icount;
@@ -247,9 +256,10 @@ static inline struct event_cost synthetic_cost(struct synthetic *s)
 
 static inline bool synthetic_same(const struct event *a, const struct event *b)
 {
-	return a->icount == b->icount && a->rip == b->rip && a->addr == b->addr && a->value == b->value && a->error == b->error &&
-	       a->op == b->op && a->kind == b->kind && a->vcpl == b->vcpl && a->rcpl == b->rcpl && a->size == b->size &&
-	       a->flags == b->flags && a->blob_len == b->blob_len && (!a->blob_len || !memcmp(a->blob, b->blob, a->blob_len));
+	return a->icount == b->icount && a->rip == b->rip && a->addr == b->addr && a->value == b->value &&
+	       a->error == b->error && a->op == b->op && a->kind == b->kind && a->vcpl == b->vcpl &&
+	       a->rcpl == b->rcpl && a->size == b->size && a->flags == b->flags && a->blob_len == b->blob_len &&
+	       (!a->blob_len || !memcmp(a->blob, b->blob, a->blob_len));
 }
 
 #endif

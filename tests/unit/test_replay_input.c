@@ -1,6 +1,6 @@
 /*
- * test_replay_input.c - the trace as a VM's plugs, without a VM: it answers as recorded, hands over what is asynchronous at its icount
- * and no other, and names the first difference.
+ * test_replay_input.c - the trace as a VM's plugs, without a VM: it answers as recorded, hands over what is
+ * asynchronous at its icount and no other, and names the first difference.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,15 +32,44 @@ static const struct event story[] = {
 	{ .kind = EV_PIO, .op = OP_IN, .icount = 10, .rip = 0x100, .addr = 0x3fd, .value = 0x60, .size = 1, .rcpl = 1 },
 	{ .kind = EV_FAULT, .op = OP_RDTSC, .icount = 20, .rip = 0x200, .value = 5000, .rcpl = 1 },
 	{ .kind = EV_INTERRUPT, .icount = 30, .rip = 0x300, .value = 0x20, .addr = 777, .rcpl = 1 },
-	{ .kind = EV_PIO, .op = OP_INS, .icount = 40, .rip = 0x400, .addr = 0x1f0, .value = 3, .size = 2, .rcpl = 1,
-	  .blob = "abcdef", .blob_len = 6 },
-	{ .kind = EV_MMIO, .op = OP_MOV, .icount = 50, .rip = 0x500, .addr = 0xb8000, .value = 0x1122334455667788, .size = 8, .rcpl = 1 },
-	{ .kind = EV_EXCEPTION, .op = OP_MOV, .icount = 60, .rip = 0x600, .addr = 0x1234, .value = 14, .error = 2, .rcpl = 1,
+	{ .kind = EV_PIO,
+	  .op = OP_INS,
+	  .icount = 40,
+	  .rip = 0x400,
+	  .addr = 0x1f0,
+	  .value = 3,
+	  .size = 2,
+	  .rcpl = 1,
+	  .blob = "abcdef",
+	  .blob_len = 6 },
+	{ .kind = EV_MMIO,
+	  .op = OP_MOV,
+	  .icount = 50,
+	  .rip = 0x500,
+	  .addr = 0xb8000,
+	  .value = 0x1122334455667788,
+	  .size = 8,
+	  .rcpl = 1 },
+	{ .kind = EV_EXCEPTION,
+	  .op = OP_MOV,
+	  .icount = 60,
+	  .rip = 0x600,
+	  .addr = 0x1234,
+	  .value = 14,
+	  .error = 2,
+	  .rcpl = 1,
 	  .flags = EVF_HAS_ERROR },
 	{ .kind = EV_INPUT, .icount = 60, .rip = 0x700, .rcpl = 1, .blob = "key", .blob_len = 3 },
 	{ .kind = EV_MARKER, .icount = 60, .rip = 0x700, .rcpl = 1, .blob = "login:", .blob_len = 6 },
 	{ .kind = EV_FAULT, .op = OP_HLT, .icount = 70, .rip = 0x800, .rcpl = 1 },
-	{ .kind = EV_END, .icount = 71, .rip = 0x801, .value = STOP_DEBUG_EXIT, .addr = 35, .rcpl = 1, .blob = "bye", .blob_len = 3 },
+	{ .kind = EV_END,
+	  .icount = 71,
+	  .rip = 0x801,
+	  .value = STOP_DEBUG_EXIT,
+	  .addr = 35,
+	  .rcpl = 1,
+	  .blob = "bye",
+	  .blob_len = 3 },
 };
 #define EVENTS (sizeof(story) / sizeof(story[0]))
 
@@ -191,7 +220,8 @@ static void test_the_whole_story(void **state)
 /* Every column of every event counts. */
 static void test_each_column_is_compared(void **state)
 {
-	static const char *const names[] = { "kind", "icount", "rip", "op", "addr", "value", "error", "size", "vcpl", "rcpl", "flags" };
+	static const char *const names[] = { "kind",  "icount", "rip",  "op",   "addr", "value",
+		                             "error", "size",   "vcpl", "rcpl", "flags" };
 	unsigned column;
 	size_t n;
 
@@ -305,14 +335,10 @@ static void test_truncated_trace(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_the_whole_story),
-		cmocka_unit_test(test_each_column_is_compared),
-		TEST(test_blob_is_compared),
-		TEST(test_wrong_accesses_get_ones),
-		TEST(test_running_past_an_event),
-		TEST(test_halting_for_nothing),
-		TEST(test_going_on_after_the_end),
-		cmocka_unit_test(test_truncated_trace),
+		TEST(test_the_whole_story),        cmocka_unit_test(test_each_column_is_compared),
+		TEST(test_blob_is_compared),       TEST(test_wrong_accesses_get_ones),
+		TEST(test_running_past_an_event),  TEST(test_halting_for_nothing),
+		TEST(test_going_on_after_the_end), cmocka_unit_test(test_truncated_trace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

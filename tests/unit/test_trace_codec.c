@@ -116,7 +116,8 @@ static void test_size_and_speed(void **state)
 		unpacked = seconds();
 		free(blob);
 		print_message("chunk of %u: %.2f bytes an event, pack %.0f ns, unpack %.0f ns an event\n", counts[i],
-		              (double)value.len / counts[i], (packed - begin) * 1e9 / counts[i], (unpacked - packed) * 1e9 / counts[i]);
+		              (double)value.len / counts[i], (packed - begin) * 1e9 / counts[i],
+		              (unpacked - packed) * 1e9 / counts[i]);
 		assert_true((double)value.len / counts[i] <= 8);
 		bytes_free(&value);
 	}
@@ -236,8 +237,14 @@ static void test_costs(void **state)
 
 static struct trace_meta some_meta(void)
 {
-	struct trace_meta meta = { .writer = "ringside 0.1", .engine = "interp", .cpu_model = "p6", .command_line = "console=ttyS0",
-		                   .file_count = 2, .created = -5, .host = "some processor", .tsc_hz = 3000000000ull };
+	struct trace_meta meta = { .writer = "ringside 0.1",
+		                   .engine = "interp",
+		                   .cpu_model = "p6",
+		                   .command_line = "console=ttyS0",
+		                   .file_count = 2,
+		                   .created = -5,
+		                   .host = "some processor",
+		                   .tsc_hz = 3000000000ull };
 
 	vm_config_init(&meta.config);
 	meta.config.memory = VM_MEMORY_MIN;
@@ -329,17 +336,21 @@ static void test_checkpoint_and_pages(void **state)
 static void test_wire_shape(void **state)
 {
 	static const uint8_t shape[] = { WIRE_SCALAR, WIRE_BYTES, WIRE_REPEATED };
-	static const struct { uint8_t bytes[12]; size_t len; bool ok; } cases[] = {
+	static const struct {
+		uint8_t bytes[12];
+		size_t len;
+		bool ok;
+	} cases[] = {
 		{ { 0 }, 0, true },
 		{ { 0x08, 5, 0x12, 1, 9 }, 5, true },
-		{ { 0x08, 5, 0x08, 5 }, 4, false },                /* a scalar twice */
-		{ { 0x12, 0, 0x08, 5 }, 4, false },                /* out of order */
-		{ { 0x10, 5 }, 2, false },                         /* a column that is not packed */
+		{ { 0x08, 5, 0x08, 5 }, 4, false }, /* a scalar twice */
+		{ { 0x12, 0, 0x08, 5 }, 4, false }, /* out of order */
+		{ { 0x10, 5 }, 2, false },          /* a column that is not packed */
 		{ { 0x1a, 0, 0x1a, 0 }, 4, true },
-		{ { 0x22, 0 }, 2, false },                         /* unknown field */
-		{ { 0x12, 9, 1 }, 3, false },                      /* longer than the message */
+		{ { 0x22, 0 }, 2, false },    /* unknown field */
+		{ { 0x12, 9, 1 }, 3, false }, /* longer than the message */
 		{ { 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 11, false },
-		{ { 0x0b }, 1, false },                            /* a group */
+		{ { 0x0b }, 1, false }, /* a group */
 	};
 	unsigned i;
 
@@ -352,8 +363,16 @@ static void test_print(void **state)
 {
 	char line[EVENT_LINE_MAX], tiny[8];
 	struct synthetic s;
-	struct event ev = { .kind = EV_EXCEPTION, .op = OP_MOV, .icount = 100, .rip = 0x8048000, .value = 14, .addr = 0x1234, .error = 6,
-		            .flags = EVF_HAS_ERROR, .vcpl = 3, .rcpl = 3 };
+	struct event ev = { .kind = EV_EXCEPTION,
+		            .op = OP_MOV,
+		            .icount = 100,
+		            .rip = 0x8048000,
+		            .value = 14,
+		            .addr = 0x1234,
+		            .error = 6,
+		            .flags = EVF_HAS_ERROR,
+		            .vcpl = 3,
+		            .rcpl = 3 };
 	unsigned i;
 
 	(void)state;

@@ -1,5 +1,6 @@
 /*
- * test_trace_file.c - a trace as a file: written, killed, full, cut, flipped, forged; and read again, or refused with a reason.
+ * test_trace_file.c - a trace as a file: written, killed, full, cut, flipped, forged; and read again, or refused with
+ * a reason.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -357,7 +358,8 @@ static void test_append_cost(void **state)
 		nap(20000);
 	}
 	trace_writer_get_stats(w, &stats);
-	print_message("append: %.1f ns an event; packing thread: %.0f ns an event\n", best * 1e9, (double)stats.pack_ns / (N * ROUNDS));
+	print_message("append: %.1f ns an event; packing thread: %.0f ns an event\n", best * 1e9,
+	              (double)stats.pack_ns / (N * ROUNDS));
 	assert_true(best < 2e-6);
 	close_writer(w, NULL);
 	free(events);
@@ -367,7 +369,8 @@ static void test_digest_does_not_depend_on_chunks(void **state)
 {
 	enum { N = 100000 };
 	struct fixture *f = *state;
-	static const struct trace_writer_options fine = { .commit_ms = 1 }, coarse = { .commit_ms = 10000, .map_size = 1 };
+	static const struct trace_writer_options fine = { .commit_ms = 1 },
+	                                         coarse = { .commit_ms = 10000, .map_size = 1 };
 	struct trace_meta a, b, c, d;
 	struct trace_writer *w;
 	struct synthetic s;
@@ -451,7 +454,8 @@ static void test_cursor(void **state)
 		assert_int_equal(peek.rip, ev.rip);
 		assert_int_equal(trace_cursor_seek_icount(c, all[at].icount, NULL), 0);
 		first = trace_cursor_seq(c);
-		assert_true(first <= at && all[first].icount == all[at].icount && (!first || all[first - 1].icount < all[at].icount));
+		assert_true(first <= at && all[first].icount == all[at].icount &&
+		            (!first || all[first - 1].icount < all[at].icount));
 		/* nothing asynchronous lies before what the cursor says, and it does not say too little */
 		async = trace_cursor_async_icount(c);
 		assert_true(async >= all[first].icount);
@@ -526,7 +530,8 @@ static void test_killed_at_any_moment(void **state)
 		}
 		trace_reader_close(r);
 	}
-	print_message("40 kills: %u readable with %llu events, %u before the guest began\n", readable, (unsigned long long)events, early);
+	print_message("40 kills: %u readable with %llu events, %u before the guest began\n", readable,
+	              (unsigned long long)events, early);
 	assert_true(readable > 20);
 }
 
@@ -651,7 +656,8 @@ static uint64_t essence(const char *path, struct vm *vm, struct vm_error *err)
 		const struct trace_meta *m = trace_reader_meta(r);
 
 		if (!trace_reader_restore(r, fresh, err) && !memcmp(vm_ram(vm), vm_ram(fresh), VM_MEMORY_MIN))
-			sum = m->digest ^ m->events << 32 ^ m->run_ns ^ m->complete ^ m->final_memory ^ m->counters.tlb_fills;
+			sum = m->digest ^ m->events << 32 ^ m->run_ns ^ m->complete ^ m->final_memory ^
+			      m->counters.tlb_fills;
 		vm_destroy(fresh);
 	}
 	trace_reader_close(r);
@@ -753,7 +759,8 @@ static void test_scribbled(void **state)
 			memcpy(copy + at, data + (synthetic_random(&s) % pages) * 4096, 4096);
 		else
 			while (n--)
-				copy[at + synthetic_random(&s) % (round % 3 == 1 ? 32 : 4096)] = (uint8_t)synthetic_random(&s);
+				copy[at + synthetic_random(&s) % (round % 3 == 1 ? 32 : 4096)] =
+				        (uint8_t)synthetic_random(&s);
 		put_file(f->path, copy, len);
 		free(copy);
 		got = essence(f->path, f->vm, &err);
@@ -835,7 +842,10 @@ static void test_versions(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t format[] = "ringside\x07\0\0\0\0\0\0\0ringside 9.9";
-	struct db_put put = { .table = DB_META, .key = KEY_FORMAT, .key_len = sizeof(KEY_FORMAT) - 1, .value = format,
+	struct db_put put = { .table = DB_META,
+		              .key = KEY_FORMAT,
+		              .key_len = sizeof(KEY_FORMAT) - 1,
+		              .value = format,
 		              .value_len = sizeof(format) - 1 };
 	struct vm_error err;
 	struct db *db;
@@ -873,12 +883,14 @@ static void test_forged(void **state)
 			{ DB_META, false, KEY_SUMMARY, 7, summary.data, summary.len },
 			{ DB_EVENTS, false, key, sizeof(key), chunk.data, chunk.len },
 		};
-		static const struct { unsigned count; uint64_t seq; const char *words; } cases[] = {
+		static const struct {
+			unsigned count;
+			uint64_t seq;
+			const char *words;
+		} cases[] = {
 			{ 4, 0, "checkpoints[0]: is not there" }, /* opens, but there is nothing to run */
-			{ 4, 1, "events[0]: chunk is missing" },
-			{ 3, 0, "meta[summary]: does not match" },
-			{ 2, 0, "meta[summary]: is not there" },
-			{ 1, 0, "meta[header]: is not there" },
+			{ 4, 1, "events[0]: chunk is missing" },  { 3, 0, "meta[summary]: does not match" },
+			{ 2, 0, "meta[summary]: is not there" },  { 1, 0, "meta[header]: is not there" },
 		};
 		struct trace_reader *r;
 		struct db *db;
@@ -973,7 +985,8 @@ static void test_stock_tools(void **state)
 	}
 	write_trace(f, f->path, 1, 100000, &(struct trace_writer_options){ .commit_ms = 2 });
 	good = essence(f->path, f->vm, &err);
-	snprintf(command, sizeof(command), "mdb_stat -naef %s >/dev/null && mdb_copy -n %s %s/copy && mdb_copy -n -c %s %s/compact", f->path,
+	snprintf(command, sizeof(command),
+	         "mdb_stat -naef %s >/dev/null && mdb_copy -n %s %s/copy && mdb_copy -n -c %s %s/compact", f->path,
 	         f->path, f->dir, f->path, f->dir);
 	assert_int_equal(system(command), 0);
 	if (essence(in_dir(f, "copy"), f->vm, &err) != good || essence(in_dir(f, "compact"), f->vm, &err) != good)
