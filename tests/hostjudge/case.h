@@ -34,7 +34,7 @@ struct hj_state {
 	uint8_t fx[512] __attribute__((aligned(16))); /* FXSAVE image */
 	uint32_t gpr[8];
 	uint32_t eip, eflags;
-	uint32_t segment[HJ_SREGS];                   /* enum hj_segment; input only */
+	uint32_t segment[HJ_SREGS]; /* enum hj_segment; input only */
 	uint32_t pad[4];
 	uint8_t data[HJ_DATA_SIZE];
 };
@@ -50,9 +50,9 @@ struct hj_case {
 };
 
 struct hj_shared {
-	uint32_t count;                   /* cases in this batch; 0: end */
-	uint32_t ready;                   /* set by the helper before its first batch */
-	uint16_t selector[HJ_SEGMENTS];   /* as the host's kernel gave them */
+	uint32_t count;                 /* cases in this batch; 0: end */
+	uint32_t ready;                 /* set by the helper before its first batch */
+	uint16_t selector[HJ_SEGMENTS]; /* as the host's kernel gave them */
 	uint16_t cs_selector;
 	uint16_t pad[3];
 	struct hj_case cases[HJ_BATCH];

@@ -18,7 +18,8 @@
 #define EFLAGS_DF 0x400u
 #define ANY_REG 8
 
-const char *const gen_class_names[GEN_CLASSES] = { "integer", "control", "string", "privileged", "x87", "mmx", "sse", "sse float", "undefined", "sequence" };
+const char *const gen_class_names[GEN_CLASSES] = { "integer", "control", "string",    "privileged", "x87",
+	                                           "mmx",     "sse",     "sse float", "undefined",  "sequence" };
 
 /* One form: all ModRM bytes that share its opcode and, when that matters, its reg field. */
 struct entry {
@@ -37,8 +38,8 @@ struct gen {
 
 /* How often a class is drawn; undefined ones come by themselves. */
 static const unsigned weights[GEN_CLASSES] = {
-	[GEN_INTEGER] = 36, [GEN_CONTROL] = 4, [GEN_STRING] = 4, [GEN_PRIVILEGED] = 2, [GEN_X87] = 18, [GEN_MMX] = 6, [GEN_SSE] = 7,
-	[GEN_SSE_FLOAT] = 11, [GEN_SEQUENCE] = 12,
+	[GEN_INTEGER] = 36, [GEN_CONTROL] = 4, [GEN_STRING] = 4,     [GEN_PRIVILEGED] = 2, [GEN_X87] = 18,
+	[GEN_MMX] = 6,      [GEN_SSE] = 7,     [GEN_SSE_FLOAT] = 11, [GEN_SEQUENCE] = 12,
 };
 
 /* ---- random numbers: splitmix64 ---- */
@@ -71,27 +72,31 @@ static bool chance(struct rng *r, unsigned percent)
 /* ---- values ---- */
 
 static const uint32_t integers[] = {
-	0, 1, 2, 3, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 63, 64, 99, 100, 0x7f, 0x80, 0x81, 0xff, 0x100, 0x7fff, 0x8000, 0x8001, 0xffff, 0x10000,
-	0x7fffffff, 0x80000000, 0x80000001, 0xfffffffe, 0xffffffff, 0xffffff80, 0xffff8000, 0xffff7fff, 0x55555555, 0xaaaaaaaa, 0x01234567,
-	0x99999999, 0x9a9a9a9a, 0x0f0f0f0f,
+	0,          1,          2,          3,          7,          8,          9,          10,         15,
+	16,         17,         31,         32,         33,         63,         64,         99,         100,
+	0x7f,       0x80,       0x81,       0xff,       0x100,      0x7fff,     0x8000,     0x8001,     0xffff,
+	0x10000,    0x7fffffff, 0x80000000, 0x80000001, 0xfffffffe, 0xffffffff, 0xffffff80, 0xffff8000, 0xffff7fff,
+	0x55555555, 0xaaaaaaaa, 0x01234567, 0x99999999, 0x9a9a9a9a, 0x0f0f0f0f,
 };
 
 static const uint32_t floats[] = {
-	0x00000000, 0x80000000, 0x3f800000, 0xbf800000, 0x40000000, 0x3f000000, 0x40490fdb, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000,
-	0x7f800001, 0xff812345, 0x7fa00000, 0x7fffffff, 0x00000001, 0x80000001, 0x007fffff, 0x807fffff, 0x00400000, 0x00800000, 0x80800000,
-	0x00800001, 0x7f7fffff, 0xff7fffff, 0x7e800000, 0x7f000000, 0x4effffff, 0x4f000000, 0xcf000000, 0xcf000001, 0x4f7fffff, 0x4b000001,
-	0x3effffff, 0x3f800001, 0x3f7fffff, 0x3fc00000, 0x40200000, 0x1fffffff, 0x20000000, 0x5f000000, 0x5effffff, 0xdf000000,
+	0x00000000, 0x80000000, 0x3f800000, 0xbf800000, 0x40000000, 0x3f000000, 0x40490fdb, 0x7f800000, 0xff800000,
+	0x7fc00000, 0xffc00000, 0x7f800001, 0xff812345, 0x7fa00000, 0x7fffffff, 0x00000001, 0x80000001, 0x007fffff,
+	0x807fffff, 0x00400000, 0x00800000, 0x80800000, 0x00800001, 0x7f7fffff, 0xff7fffff, 0x7e800000, 0x7f000000,
+	0x4effffff, 0x4f000000, 0xcf000000, 0xcf000001, 0x4f7fffff, 0x4b000001, 0x3effffff, 0x3f800001, 0x3f7fffff,
+	0x3fc00000, 0x40200000, 0x1fffffff, 0x20000000, 0x5f000000, 0x5effffff, 0xdf000000,
 };
 
 static const uint64_t doubles[] = {
-	0x0000000000000000, 0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000, 0x4000000000000000, 0x3fe0000000000000,
-	0x400921fb54442d18, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000, 0xfff8000000000000, 0x7ff0000000000001,
-	0xfff7ffffffffffff, 0x7fffffffffffffff, 0x0000000000000001, 0x8000000000000001, 0x000fffffffffffff, 0x0010000000000000,
-	0x8010000000000000, 0x7fefffffffffffff, 0xffefffffffffffff, 0x41dfffffffc00000, 0x41e0000000000000, 0xc1e0000000000000,
-	0xc1e0000000200000, 0x41dfffffffe00000, 0x43e0000000000000, 0xc3e0000000000000, 0x36a0000000000000, 0x3690000000000000,
-	0x3810000000000000, 0x380fffffffffffff, 0x47efffffe0000000, 0x47effffff0000000, 0x47f0000000000000, 0x3ff0000000000001,
-	0x3fefffffffffffff, 0x3ff8000000000000, 0x4004000000000000, 0x40e0000000000000, 0xc0e0002000000000, 0x1ff0000000000000,
-	0x5fe0000000000000, 0x3ca0000000000000, 0x4340000000000001,
+	0x0000000000000000, 0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000, 0x4000000000000000,
+	0x3fe0000000000000, 0x400921fb54442d18, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000,
+	0xfff8000000000000, 0x7ff0000000000001, 0xfff7ffffffffffff, 0x7fffffffffffffff, 0x0000000000000001,
+	0x8000000000000001, 0x000fffffffffffff, 0x0010000000000000, 0x8010000000000000, 0x7fefffffffffffff,
+	0xffefffffffffffff, 0x41dfffffffc00000, 0x41e0000000000000, 0xc1e0000000000000, 0xc1e0000000200000,
+	0x41dfffffffe00000, 0x43e0000000000000, 0xc3e0000000000000, 0x36a0000000000000, 0x3690000000000000,
+	0x3810000000000000, 0x380fffffffffffff, 0x47efffffe0000000, 0x47effffff0000000, 0x47f0000000000000,
+	0x3ff0000000000001, 0x3fefffffffffffff, 0x3ff8000000000000, 0x4004000000000000, 0x40e0000000000000,
+	0xc0e0002000000000, 0x1ff0000000000000, 0x5fe0000000000000, 0x3ca0000000000000, 0x4340000000000001,
 };
 
 struct extended {
@@ -100,25 +105,65 @@ struct extended {
 };
 
 static const struct extended extendeds[] = {
-	{ 0, 0 }, { 0, 0x8000 },                                     /* zeros */
-	{ 1ull << 63, 0x3fff }, { 1ull << 63, 0xbfff },              /* 1, -1 */
-	{ 1ull << 63, 0x4000 }, { 1ull << 63, 0x3ffe }, { 0xc000000000000000, 0x3fff },
-	{ 0xc90fdaa22168c235, 0x4000 }, { 0xc90fdaa22168c235, 0xbffe }, { 0xb504f333f9de6484, 0x3ffe },
-	{ 1ull << 63, 0x7fff }, { 1ull << 63, 0xffff },              /* infinities */
-	{ 0xc000000000000000, 0x7fff }, { 0xc000000000000000, 0xffff }, { 0xc123456789abcdef, 0x7fff }, /* quiet */
-	{ 0x8000000000000001, 0x7fff }, { 0xbfffffffffffffff, 0xffff },                                 /* signalling */
-	{ 1, 0 }, { 0x7fffffffffffffff, 0x8000 }, { 0x4000000000000000, 0 },                            /* denormal */
-	{ 1ull << 63, 0 }, { 0xffffffffffffffff, 0x8000 },                                              /* pseudo-denormal */
-	{ 0x4000000000000000, 0x3fff }, { 0, 0x4000 }, { 1, 0xbfff },                                   /* unnormal */
-	{ 0, 0x7fff }, { 0x4000000000000000, 0xffff },                                                  /* pseudo-infinity, pseudo-NaN */
-	{ 1ull << 63, 1 }, { 0xffffffffffffffff, 0x7ffe }, { 0xffffffffffffffff, 0xfffe }, { 1ull << 63, 0x7ffe },
-	{ 1ull << 63, 0x3c01 }, { 1ull << 63, 0x3f81 }, { 0xffffffffffffffff, 0x3f80 }, { 0xffffff8000000000, 0x407e }, { 1ull << 63, 0x43ff },
-	{ 0xfffe000000000000, 0x400d }, { 1ull << 63, 0x400e }, { 1ull << 63, 0xc00e }, { 0xffff000000000000, 0x400d },
-	{ 0xfffffffe00000000, 0x401d }, { 1ull << 63, 0x401e }, { 1ull << 63, 0xc01e }, { 0xffffffff00000000, 0x401d },
-	{ 0xffffffffffffffff, 0x403d }, { 1ull << 63, 0x403e }, { 1ull << 63, 0xc03e }, { 0xfffffffffffffffe, 0x403d },
-	{ 0xde0b6b3a763fffff, 0x403a }, { 0xde0b6b3a76400000, 0x403a },                                 /* around 10^18 - 1, the largest BCD */
-	{ 0x8000000000000001, 0x3fff }, { 0xffffffffffffffff, 0x3ffe }, { 1ull << 63, 0x3fdf }, { 0x9a209a84fbcff799, 0x3ffd }, { 1ull << 63, 0x3fc0 },
-	{ 0xa000000000000000, 0x4001 }, { 0xc350000000000000, 0x400e }, { 1ull << 63, 0x600d }, { 1ull << 63, 0x1fff },
+	{ 0, 0 },
+	{ 0, 0x8000 }, /* zeros */
+	{ 1ull << 63, 0x3fff },
+	{ 1ull << 63, 0xbfff }, /* 1, -1 */
+	{ 1ull << 63, 0x4000 },
+	{ 1ull << 63, 0x3ffe },
+	{ 0xc000000000000000, 0x3fff },
+	{ 0xc90fdaa22168c235, 0x4000 },
+	{ 0xc90fdaa22168c235, 0xbffe },
+	{ 0xb504f333f9de6484, 0x3ffe },
+	{ 1ull << 63, 0x7fff },
+	{ 1ull << 63, 0xffff }, /* infinities */
+	{ 0xc000000000000000, 0x7fff },
+	{ 0xc000000000000000, 0xffff },
+	{ 0xc123456789abcdef, 0x7fff }, /* quiet */
+	{ 0x8000000000000001, 0x7fff },
+	{ 0xbfffffffffffffff, 0xffff }, /* signalling */
+	{ 1, 0 },
+	{ 0x7fffffffffffffff, 0x8000 },
+	{ 0x4000000000000000, 0 }, /* denormal */
+	{ 1ull << 63, 0 },
+	{ 0xffffffffffffffff, 0x8000 }, /* pseudo-denormal */
+	{ 0x4000000000000000, 0x3fff },
+	{ 0, 0x4000 },
+	{ 1, 0xbfff }, /* unnormal */
+	{ 0, 0x7fff },
+	{ 0x4000000000000000, 0xffff }, /* pseudo-infinity, pseudo-NaN */
+	{ 1ull << 63, 1 },
+	{ 0xffffffffffffffff, 0x7ffe },
+	{ 0xffffffffffffffff, 0xfffe },
+	{ 1ull << 63, 0x7ffe },
+	{ 1ull << 63, 0x3c01 },
+	{ 1ull << 63, 0x3f81 },
+	{ 0xffffffffffffffff, 0x3f80 },
+	{ 0xffffff8000000000, 0x407e },
+	{ 1ull << 63, 0x43ff },
+	{ 0xfffe000000000000, 0x400d },
+	{ 1ull << 63, 0x400e },
+	{ 1ull << 63, 0xc00e },
+	{ 0xffff000000000000, 0x400d },
+	{ 0xfffffffe00000000, 0x401d },
+	{ 1ull << 63, 0x401e },
+	{ 1ull << 63, 0xc01e },
+	{ 0xffffffff00000000, 0x401d },
+	{ 0xffffffffffffffff, 0x403d },
+	{ 1ull << 63, 0x403e },
+	{ 1ull << 63, 0xc03e },
+	{ 0xfffffffffffffffe, 0x403d },
+	{ 0xde0b6b3a763fffff, 0x403a },
+	{ 0xde0b6b3a76400000, 0x403a }, /* around 10^18 - 1, the largest BCD */
+	{ 0x8000000000000001, 0x3fff },
+	{ 0xffffffffffffffff, 0x3ffe },
+	{ 1ull << 63, 0x3fdf },
+	{ 0x9a209a84fbcff799, 0x3ffd },
+	{ 1ull << 63, 0x3fc0 },
+	{ 0xa000000000000000, 0x4001 },
+	{ 0xc350000000000000, 0x400e },
+	{ 1ull << 63, 0x600d },
+	{ 1ull << 63, 0x1fff },
 };
 
 static uint32_t integer(struct rng *r)
@@ -156,7 +201,8 @@ static struct extended extended(struct rng *r)
 	struct extended e = PICK(r, extendeds);
 
 	if (chance(r, 35))
-		e = (struct extended){ rnd(r) | 1ull << 63, (uint16_t)((rnd(r) & 0x8000) | (0x3fff - 40 + below(r, 100))) };
+		e = (struct extended){ rnd(r) | 1ull << 63,
+			               (uint16_t)((rnd(r) & 0x8000) | (0x3fff - 40 + below(r, 100))) };
 	else if (chance(r, 10))
 		e = (struct extended){ rnd(r), (uint16_t)rnd(r) };
 	else if (chance(r, 10))
@@ -169,11 +215,18 @@ static struct extended extended(struct rng *r)
 static bool is_implicit_stack(unsigned op)
 {
 	switch (op) {
-	case OP_PUSH: case OP_POP: case OP_PUSHA: case OP_POPA: case OP_PUSHF: case OP_POPF: case OP_ENTER: case OP_LEAVE:
-	case OP_CALL: case OP_RET: case OP_PUSH_SREG:
-		return true;
-	default:
-		return false;
+	case OP_PUSH:
+	case OP_POP:
+	case OP_PUSHA:
+	case OP_POPA:
+	case OP_PUSHF:
+	case OP_POPF:
+	case OP_ENTER:
+	case OP_LEAVE:
+	case OP_CALL:
+	case OP_RET:
+	case OP_PUSH_SREG: return true;
+	default: return false;
 	}
 }
 
@@ -256,7 +309,8 @@ static enum gen_class classify(const struct insn *in)
 
 	if (op == OP_UD)
 		return GEN_UNDEFINED;
-	if (op_class((enum op)op) == CLASS_CPL0 || op_class((enum op)op) == CLASS_IOPL || op_class((enum op)op) == CLASS_IO)
+	if (op_class((enum op)op) == CLASS_CPL0 || op_class((enum op)op) == CLASS_IOPL ||
+	    op_class((enum op)op) == CLASS_IO)
 		return GEN_PRIVILEGED;
 	if ((op >= OP_FLD && op <= OP_FSETPM287_NOP) || op == OP_FXSAVE || op == OP_FXRSTOR)
 		return GEN_X87;
@@ -351,13 +405,13 @@ static void sort_by_class(struct gen *g, bool sequences)
 	unsigned n = 0;
 
 	qsort(g->entries, g->count, sizeof(*g->entries), by_class);
-	for (unsigned class = 0; class < GEN_CLASSES; class++) {
+	for (unsigned class = 0; class < GEN_CLASSES; class ++) {
 		g->first[class] = n;
 		while (n < g->count && g->entries[n].class == class)
 			n++;
 	}
 	g->first[GEN_CLASSES] = sequences ? n : 0;
-	for (unsigned class = 0; class < GEN_CLASSES; class++)
+	for (unsigned class = 0; class < GEN_CLASSES; class ++)
 		g->total_weight += drawn(g, class) ? weights[class] : 0;
 }
 
@@ -372,7 +426,10 @@ struct gen *gen_create(const char *only)
 	for (unsigned p = 0; g->entries && p < 4; p++)
 		for (unsigned map = 0; map < 2; map++)
 			for (unsigned opcode = 0; opcode < 256; opcode++)
-				add_opcode(g, (struct entry){ .prefix = prefixes[p], .map_0f = map, .opcode = (uint8_t)opcode }, only);
+				add_opcode(g,
+				           (struct entry){
+				                   .prefix = prefixes[p], .map_0f = map, .opcode = (uint8_t)opcode },
+				           only);
 	if (!g->count) {
 		gen_free(g);
 		return NULL;
@@ -547,7 +604,9 @@ static unsigned float_kind(const struct insn *in)
 	if (n > 2 && name[0] != 'p' && (!strcmp(name + n - 2, "pd") || !strcmp(name + n - 2, "sd")))
 		return 1;
 	if (n > 3 && !strncmp(name, "cvt", 3))
-		return !!strstr(name, "pd2") || !!strstr(name, "sd2") ? 1 : strstr(name, "dq2") || strstr(name, "pi2") || strstr(name, "si2") ? 2 : 0;
+		return !!strstr(name, "pd2") || !!strstr(name, "sd2")                      ? 1
+		       : strstr(name, "dq2") || strstr(name, "pi2") || strstr(name, "si2") ? 2
+		                                                                           : 0;
 	return 2;
 }
 
@@ -626,7 +685,8 @@ static int displacement_at(const struct hj_case *k, const struct insn *in)
 		changed[at + (int)size - 1] ^= 0xa5;
 		if (insn_decode(&other, changed, 15, GEN_MODE, 0) != in->len || other.op != in->op || other.imm != in->imm)
 			continue;
-		if ((other.disp ^ in->disp) == (size == 4 ? 0xa500005au : 0xffffa55au) || (other.disp ^ in->disp) == 0xa55a)
+		if ((other.disp ^ in->disp) == (size == 4 ? 0xa500005au : 0xffffa55au) ||
+		    (other.disp ^ in->disp) == 0xa55a)
 			return at;
 	}
 	return -1;
@@ -767,7 +827,8 @@ static void aim_branch(struct rng *r, struct hj_case *k, struct insn *in)
 	if (in->len <= size)
 		return;
 	opcode = at[-1];
-	if (opcode != 0xe8 && opcode != 0xe9 && !(opcode >= 0x80 && opcode <= 0x8f && in->len >= size + 2 && at[-2] == 0x0f))
+	if (opcode != 0xe8 && opcode != 0xe9 &&
+	    !(opcode >= 0x80 && opcode <= 0x8f && in->len >= size + 2 && at[-2] == 0x0f))
 		return;
 	if (size == 4)
 		put32(at, rel_target_room(r, k, in));
@@ -967,11 +1028,13 @@ static bool safe(const struct hj_case *k, const struct insn *in)
 		return false;
 	if (is_bit_op(in->op) && in->form == FORM_MR && s->gpr[in->reg / 8] + 0x10000 > 0x20000 && in->opsize == 4)
 		return false;
-	if (in->op == OP_POP && in->form == FORM_M && in->base == 4 * 8 && !safe_range(operand_linear(s, in), 0x1000, 0x1000))
+	if (in->op == OP_POP && in->form == FORM_M && in->base == 4 * 8 &&
+	    !safe_range(operand_linear(s, in), 0x1000, 0x1000))
 		return false;
 	if (in->op == OP_XLAT && !safe_range(segment_base(s, in->seg) + (s->gpr[3] & wrap), 0, 0x200))
 		return false;
-	if ((in->op == OP_MASKMOVQ || in->op == OP_MASKMOVDQU) && !safe_range(segment_base(s, in->seg) + (s->gpr[7] & wrap), 0x10, 0x20))
+	if ((in->op == OP_MASKMOVQ || in->op == OP_MASKMOVDQU) &&
+	    !safe_range(segment_base(s, in->seg) + (s->gpr[7] & wrap), 0x10, 0x20))
 		return false;
 	if (is_string(in->op) && (!safe_range(segment_base(s, in->seg) + (s->gpr[6] & wrap), 0x400, 0x400) ||
 	                          !safe_range(segment_base(s, HJ_ES) + (s->gpr[7] & wrap), 0x400, 0x400) ||
@@ -986,14 +1049,14 @@ static enum gen_class draw_class(const struct gen *g, struct rng *r)
 {
 	unsigned class, dice = below(r, g->total_weight);
 
-	for (class = 0; class < GEN_CLASSES; class++) {
+	for (class = 0; class < GEN_CLASSES; class ++) {
 		if (!drawn(g, class))
 			continue;
 		if (dice < weights[class])
 			break;
 		dice -= weights[class];
 	}
-	return (enum gen_class)class;
+	return (enum gen_class) class;
 }
 
 static const struct entry *draw(const struct gen *g, struct rng *r, enum gen_class class)
@@ -1028,13 +1091,22 @@ static bool make_one(const struct gen *g, struct rng *r, enum gen_class class, s
 static bool fits_sequence(const struct insn *in)
 {
 	switch (in->op) {
-	case OP_XLAT: case OP_MASKMOVQ: case OP_MASKMOVDQU: case OP_BOUND: case OP_UD:
-	case OP_RCPPS: case OP_RCPSS: case OP_RSQRTPS: case OP_RSQRTSS:
-	case OP_FCOMI: case OP_FCOMIP: case OP_FUCOMI: case OP_FUCOMIP:
-		return false;
+	case OP_XLAT:
+	case OP_MASKMOVQ:
+	case OP_MASKMOVDQU:
+	case OP_BOUND:
+	case OP_UD:
+	case OP_RCPPS:
+	case OP_RCPSS:
+	case OP_RSQRTPS:
+	case OP_RSQRTSS:
+	case OP_FCOMI:
+	case OP_FCOMIP:
+	case OP_FUCOMI:
+	case OP_FUCOMIP: return false;
 	default:
-		return (!(in->flags & IF_MEM) || in->op == OP_LEA) && !is_implicit_stack(in->op) && !is_string(in->op) &&
-		       !(in->op >= OP_JO && in->op <= OP_RET);
+		return (!(in->flags & IF_MEM) || in->op == OP_LEA) && !is_implicit_stack(in->op) &&
+		       !is_string(in->op) && !(in->op >= OP_JO && in->op <= OP_RET);
 	}
 }
 
@@ -1042,8 +1114,11 @@ static bool fits_sequence(const struct insn *in)
 static bool make_sequence(const struct gen *g, struct rng *r, struct hj_case *k, struct insn *in)
 {
 	static const uint8_t mixes[][2] = {
-		{ GEN_INTEGER, GEN_INTEGER }, { GEN_INTEGER, GEN_INTEGER }, { GEN_X87, GEN_X87 }, { GEN_X87, GEN_X87 }, { GEN_X87, GEN_MMX },
-		{ GEN_MMX, GEN_SSE }, { GEN_X87, GEN_SSE_FLOAT }, { GEN_SSE_FLOAT, GEN_SSE_FLOAT }, { GEN_SSE_FLOAT, GEN_MMX }, { GEN_X87, GEN_INTEGER },
+		{ GEN_INTEGER, GEN_INTEGER }, { GEN_INTEGER, GEN_INTEGER },
+		{ GEN_X87, GEN_X87 },         { GEN_X87, GEN_X87 },
+		{ GEN_X87, GEN_MMX },         { GEN_MMX, GEN_SSE },
+		{ GEN_X87, GEN_SSE_FLOAT },   { GEN_SSE_FLOAT, GEN_SSE_FLOAT },
+		{ GEN_SSE_FLOAT, GEN_MMX },   { GEN_X87, GEN_INTEGER },
 	};
 	const uint8_t *mix = PICK(r, mixes);
 	unsigned n = 0, wanted_count = 2 + below(r, 9);

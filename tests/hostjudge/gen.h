@@ -10,7 +10,14 @@
 #define GEN_MODE (MODE_CS32 | MODE_SS32 | MODE_USER | MODE_CATCH_ANY)
 
 enum gen_class {
-	GEN_INTEGER, GEN_CONTROL, GEN_STRING, GEN_PRIVILEGED, GEN_X87, GEN_MMX, GEN_SSE, GEN_SSE_FLOAT,
+	GEN_INTEGER,
+	GEN_CONTROL,
+	GEN_STRING,
+	GEN_PRIVILEGED,
+	GEN_X87,
+	GEN_MMX,
+	GEN_SSE,
+	GEN_SSE_FLOAT,
 	GEN_UNDEFINED, /* a LOCK prefix where none may be */
 	GEN_SEQUENCE,  /* several register-only instructions of any class */
 	GEN_CLASSES

@@ -257,11 +257,11 @@ static void make_segments(void)
 	shared->cs_selector = cs;
 	shared->selector[HJ_SEG_FLAT] = ds;
 	shared->selector[HJ_SEG_BASED] =
-		make_segment(&(struct user_desc){ .base_addr = HJ_DATA, .limit = HJ_DATA_SIZE - 1, .seg_32bit = 1 });
+	        make_segment(&(struct user_desc){ .base_addr = HJ_DATA, .limit = HJ_DATA_SIZE - 1, .seg_32bit = 1 });
 	shared->selector[HJ_SEG_DOWN] =
-		make_segment(&(struct user_desc){ .base_addr = HJ_DATA, .limit = 0xfff, .seg_32bit = 1, .contents = 1 });
+	        make_segment(&(struct user_desc){ .base_addr = HJ_DATA, .limit = 0xfff, .seg_32bit = 1, .contents = 1 });
 	shared->selector[HJ_SEG_READONLY] = make_segment(
-		&(struct user_desc){ .limit = 0xfffff, .limit_in_pages = 1, .seg_32bit = 1, .read_exec_only = 1 });
+	        &(struct user_desc){ .limit = 0xfffff, .limit_in_pages = 1, .seg_32bit = 1, .read_exec_only = 1 });
 }
 
 static void catch_signals(void)
@@ -273,7 +273,8 @@ static void catch_signals(void)
 		unsigned long flags;
 		const void *restorer;
 		unsigned long long mask;
-	} action = { (void *)on_signal, SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER, restorer_stub, 1ull << (SIGALRM - 1) };
+	} action = { (void *)on_signal, SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER, restorer_stub,
+		     1ull << (SIGALRM - 1) };
 
 	if (call(__NR_sigaltstack, (long)&stack, 0, 0, 0, 0) < 0)
 		leave(3);
@@ -286,8 +287,10 @@ void helper_main(void);
 void helper_main(void)
 {
 	if (map(HJ_SHARED, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, FD_SHARED) != (long)HJ_SHARED ||
-	    map(HJ_CODE, HJ_CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1) != (long)HJ_CODE ||
-	    map(HJ_DATA, HJ_DATA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1) != (long)HJ_DATA)
+	    map(HJ_CODE, HJ_CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+	        -1) != (long)HJ_CODE ||
+	    map(HJ_DATA, HJ_DATA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1) !=
+	            (long)HJ_DATA)
 		leave(3);
 	memset((void *)HJ_CODE, 0xcc, HJ_CODE_SIZE);
 	make_segments();

@@ -175,8 +175,8 @@ static void load_segment(struct judge *j, unsigned seg, enum hj_segment kind)
 		[HJ_SEG_READONLY] = { 0, 0xffffffff, 0xc0f1 },
 	};
 
-	segment_set(&j->c.seg[seg], j->shared->selector[kind], segments[kind].base, segments[kind].limit, segments[kind].attr,
-	            segments[kind].attr);
+	segment_set(&j->c.seg[seg], j->shared->selector[kind], segments[kind].base, segments[kind].limit,
+	            segments[kind].attr, segments[kind].attr);
 }
 
 static void load_state(struct judge *j, const struct hj_case *k)
@@ -261,7 +261,8 @@ static uint32_t get32(const uint8_t *p)
 	return v;
 }
 
-static void differ_bytes(struct verdict *v, const char *what, unsigned at, const uint8_t *expected, const uint8_t *got, unsigned n)
+static void differ_bytes(struct verdict *v, const char *what, unsigned at, const uint8_t *expected, const uint8_t *got,
+                         unsigned n)
 {
 	differ(v, "  %s %u: expected ", what, at);
 	for (unsigned i = n; i-- > 0;)
@@ -281,11 +282,20 @@ static bool is_memory_fault(unsigned vector)
 static bool any_fault_will_do(const struct insn *in, unsigned expected, unsigned got)
 {
 	switch (in->op) {
-	case OP_FNSTENV: case OP_FLDENV: case OP_FNSAVE: case OP_FRSTOR: case OP_FXSAVE: case OP_FXRSTOR:
-	case OP_FLD: case OP_FSTP: case OP_FBLD: case OP_FBSTP: case OP_MASKMOVQ: case OP_MASKMOVDQU: case OP_CMPS:
-		return is_memory_fault(expected) && is_memory_fault(got);
-	default:
-		return false;
+	case OP_FNSTENV:
+	case OP_FLDENV:
+	case OP_FNSAVE:
+	case OP_FRSTOR:
+	case OP_FXSAVE:
+	case OP_FXRSTOR:
+	case OP_FLD:
+	case OP_FSTP:
+	case OP_FBLD:
+	case OP_FBSTP:
+	case OP_MASKMOVQ:
+	case OP_MASKMOVDQU:
+	case OP_CMPS: return is_memory_fault(expected) && is_memory_fault(got);
+	default: return false;
 	}
 }
 
@@ -300,7 +310,8 @@ static void compare_end(struct judge *j, const struct hj_case *k, const struct i
 	if (any_fault_will_do(in, expected, got))
 		return;
 	if (expected != got)
-		differ(v, "  ended by vector: expected %#x (signal %u, error %#x, cr2 %08x), got %#x\n", expected, k->signal, k->error, k->cr2, got);
+		differ(v, "  ended by vector: expected %#x (signal %u, error %#x, cr2 %08x), got %#x\n", expected,
+		       k->signal, k->error, k->cr2, got);
 	else if (c->exit.reason == EXIT_EXCEPTION && c->exit.has_error && c->exit.error != (k->error & ~PF_FETCH))
 		differ(v, "  error code: expected %#x, got %#x\n", k->error, c->exit.error);
 	if (expected == VEC_PF && got == VEC_PF && (uint32_t)c->exit.cr2 != k->cr2)
@@ -323,10 +334,11 @@ static void compare_integer(struct judge *j, const struct hj_case *k, const stru
 
 	for (unsigned i = 0; i < 8; i++)
 		if (c->gpr[i] != k->out.gpr[i])
-			differ(v, "  %s: expected %08x, got %08llx\n", names[i], k->out.gpr[i], (unsigned long long)c->gpr[i]);
+			differ(v, "  %s: expected %08x, got %08llx\n", names[i], k->out.gpr[i],
+			       (unsigned long long)c->gpr[i]);
 	if (((flags ^ k->out.eflags) & FLAGS_COMPARED) && !flags_differ_by_maker(k, in))
-		differ(v, "  eflags: expected %03x, got %03x (differ in %03x)\n", k->out.eflags & FLAGS_COMPARED, flags & FLAGS_COMPARED,
-		       (flags ^ k->out.eflags) & FLAGS_COMPARED);
+		differ(v, "  eflags: expected %03x, got %03x (differ in %03x)\n", k->out.eflags & FLAGS_COMPARED,
+		       flags & FLAGS_COMPARED, (flags ^ k->out.eflags) & FLAGS_COMPARED);
 }
 
 /* Both lie within 1.5 * 2^-12 of the truth; specials are equal. */
@@ -384,8 +396,8 @@ static void compare_fpu(struct judge *j, const struct hj_case *k, const struct i
 
 static bool is_control(unsigned op)
 {
-	return op == OP_FNINIT || op == OP_FNCLEX || op == OP_FLDCW || op == OP_FNSTCW || op == OP_FNSTSW || op == OP_FNSTENV ||
-	       op == OP_FLDENV || op == OP_FNSAVE || op == OP_FRSTOR || op >= OP_FWAIT;
+	return op == OP_FNINIT || op == OP_FNCLEX || op == OP_FLDCW || op == OP_FNSTCW || op == OP_FNSTSW ||
+	       op == OP_FNSTENV || op == OP_FLDENV || op == OP_FNSAVE || op == OP_FRSTOR || op >= OP_FWAIT;
 }
 
 /* FIP, FCS and FOP of an instruction that went through; FDP and FDS when it had an operand. */
@@ -398,7 +410,8 @@ static void check_pointers(struct judge *j, const struct hj_case *k, const struc
 		return;
 	if (get32(fx + 8) != k->in.eip || get16(fx + 12) != j->shared->cs_selector || get16(fx + 6) != (in->imm2 & 0x7ff))
 		differ(v, "  fip %04x:%08x, fop %03x\n", get16(fx + 12), get32(fx + 8), get16(fx + 6));
-	if (memory && get16(fx + 20) != (in->seg == SEG_CS ? j->shared->cs_selector : j->shared->selector[k->in.segment[in->seg]]))
+	if (memory &&
+	    get16(fx + 20) != (in->seg == SEG_CS ? j->shared->cs_selector : j->shared->selector[k->in.segment[in->seg]]))
 		differ(v, "  fds %04x\n", get16(fx + 20));
 }
 
@@ -437,16 +450,16 @@ static void compare_memory(struct judge *j, struct hj_case *k, const struct insn
 		return;
 	for (unsigned i = 0; i < HJ_DATA_SIZE && shown < 16; i += 4)
 		if (memcmp(got + i, k->out.data + i, 4) && ++shown)
-			differ(v, "  [%08x]: was %08x, expected %08x, got %08x\n", HJ_DATA + i, get32(k->in.data + i), get32(k->out.data + i),
-			       get32(got + i));
+			differ(v, "  [%08x]: was %08x, expected %08x, got %08x\n", HJ_DATA + i, get32(k->in.data + i),
+			       get32(k->out.data + i), get32(got + i));
 }
 
 static void show_state(const struct hj_state *s)
 {
-	printf("  in: eax %08x ecx %08x edx %08x ebx %08x esp %08x ebp %08x esi %08x edi %08x eip %08x eflags %03x\n", s->gpr[0], s->gpr[1],
-	       s->gpr[2], s->gpr[3], s->gpr[4], s->gpr[5], s->gpr[6], s->gpr[7], s->eip, s->eflags);
-	printf("      segments es %u ss %u ds %u gs %u (0 flat, 1 based, 2 expand-down, 3 read-only)\n", s->segment[HJ_ES], s->segment[HJ_SS],
-	       s->segment[HJ_DS], s->segment[HJ_GS]);
+	printf("  in: eax %08x ecx %08x edx %08x ebx %08x esp %08x ebp %08x esi %08x edi %08x eip %08x eflags %03x\n",
+	       s->gpr[0], s->gpr[1], s->gpr[2], s->gpr[3], s->gpr[4], s->gpr[5], s->gpr[6], s->gpr[7], s->eip, s->eflags);
+	printf("      segments es %u ss %u ds %u gs %u (0 flat, 1 based, 2 expand-down, 3 read-only)\n",
+	       s->segment[HJ_ES], s->segment[HJ_SS], s->segment[HJ_DS], s->segment[HJ_GS]);
 }
 
 static void show_fpu(const struct hj_state *s, enum gen_class class)
@@ -454,13 +467,14 @@ static void show_fpu(const struct hj_state *s, enum gen_class class)
 	if (class == GEN_X87 || class == GEN_MMX || class == GEN_SEQUENCE) {
 		printf("      fcw %04x fsw %04x ftw %02x\n", get16(s->fx), get16(s->fx + 2), s->fx[4]);
 		for (unsigned i = 0; i < 8; i++)
-			printf("      st%u %04x.%08x%08x\n", i, get16(s->fx + 40 + 16 * i), get32(s->fx + 36 + 16 * i), get32(s->fx + 32 + 16 * i));
+			printf("      st%u %04x.%08x%08x\n", i, get16(s->fx + 40 + 16 * i), get32(s->fx + 36 + 16 * i),
+			       get32(s->fx + 32 + 16 * i));
 	}
 	if (class == GEN_SSE || class == GEN_SSE_FLOAT || class == GEN_SEQUENCE) {
 		printf("      mxcsr %04x\n", get32(s->fx + 24));
 		for (unsigned i = 0; i < 8; i++)
-			printf("      xmm%u %08x %08x %08x %08x\n", i, get32(s->fx + 172 + 16 * i), get32(s->fx + 168 + 16 * i),
-			       get32(s->fx + 164 + 16 * i), get32(s->fx + 160 + 16 * i));
+			printf("      xmm%u %08x %08x %08x %08x\n", i, get32(s->fx + 172 + 16 * i),
+			       get32(s->fx + 168 + 16 * i), get32(s->fx + 164 + 16 * i), get32(s->fx + 160 + 16 * i));
 	}
 }
 
@@ -501,7 +515,8 @@ static void disassemble(const struct hj_case *k, char *text, size_t size)
 	}
 }
 
-static void report(struct judge *j, const struct hj_case *k, const struct insn *in, enum gen_class class, uint64_t index, const char *text)
+static void report(struct judge *j, const struct hj_case *k, const struct insn *in, enum gen_class class,
+                   uint64_t index, const char *text)
 {
 	char assembly[1024];
 
@@ -515,8 +530,8 @@ static void report(struct judge *j, const struct hj_case *k, const struct insn *
 	show_state(&k->in);
 	show_fpu(&k->in, class);
 	show_operand(j, k, in);
-	printf("%s  to repeat: build/hostjudge/judge -s %llu -i %llu%s%s\n", text, (unsigned long long)j->opt->seed, (unsigned long long)index,
-	       j->opt->only ? " -o " : "", j->opt->only ? j->opt->only : "");
+	printf("%s  to repeat: build/hostjudge/judge -s %llu -i %llu%s%s\n", text, (unsigned long long)j->opt->seed,
+	       (unsigned long long)index, j->opt->only ? " -o " : "", j->opt->only ? j->opt->only : "");
 }
 
 static void judge_case(struct judge *j, unsigned n, uint64_t index)
@@ -569,15 +584,18 @@ static uint64_t summarise(const struct judge *j)
 	unsigned shown = 0;
 
 	for (unsigned i = 0; i < GEN_CLASSES; i++) {
-		printf("%-12s %9llu cases, %llu mismatches\n", gen_class_names[i], (unsigned long long)j->count[i], (unsigned long long)j->bad[i]);
+		printf("%-12s %9llu cases, %llu mismatches\n", gen_class_names[i], (unsigned long long)j->count[i],
+		       (unsigned long long)j->bad[i]);
 		total += j->count[i];
 		bad += j->bad[i];
 	}
 	for (unsigned i = 0; i < OP_MAX; i++)
 		if (j->bad_ops[i] && shown++ < OPS_SHOWN)
-			printf("  %-12s %llu\n", i == OP_NONE ? "(sequence)" : op_name((enum op)i), (unsigned long long)j->bad_ops[i]);
+			printf("  %-12s %llu\n", i == OP_NONE ? "(sequence)" : op_name((enum op)i),
+			       (unsigned long long)j->bad_ops[i]);
 	if (bad)
-		printf("to repeat: build/hostjudge/judge -s %llu -n %llu\n", (unsigned long long)j->opt->seed, (unsigned long long)j->opt->cases);
+		printf("to repeat: build/hostjudge/judge -s %llu -n %llu\n", (unsigned long long)j->opt->seed,
+		       (unsigned long long)j->opt->cases);
 	printf("%u instruction forms, seed %llu\n", gen_entries(j->gen), (unsigned long long)j->opt->seed);
 	printf("%llu passed, %llu failed\n", (unsigned long long)(total - bad), (unsigned long long)bad);
 	return bad;
@@ -592,7 +610,10 @@ static bool parse(int argc, char **argv, struct options *o)
 		switch (c) {
 		case 'n': o->cases = strtoull(optarg, NULL, 0); break;
 		case 's': o->seed = strtoull(optarg, NULL, 0); break;
-		case 'i': o->index = strtoull(optarg, NULL, 0); o->one = true; break;
+		case 'i':
+			o->index = strtoull(optarg, NULL, 0);
+			o->one = true;
+			break;
 		case 'o': o->only = optarg; break;
 		case 'm': o->max = (unsigned)strtoul(optarg, NULL, 0); break;
 		case 'v': o->verbose = true; break;
@@ -623,7 +644,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "judge: no instruction form is called '%s'\n", opt.only ? opt.only : "");
 		return 2;
 	}
-	snprintf(helper, sizeof(helper), "%.*shelper", strrchr(argv[0], '/') ? (int)(strrchr(argv[0], '/') - argv[0] + 1) : 0, argv[0]);
+	snprintf(helper, sizeof(helper), "%.*shelper",
+	         strrchr(argv[0], '/') ? (int)(strrchr(argv[0], '/') - argv[0] + 1) : 0, argv[0]);
 	helper_start(j, helper);
 	machine_init(j);
 	run_all(j);

@@ -24,8 +24,20 @@
 
 /* FXSAVE image, SDM vol. 1 table 10-2 (32-bit format) */
 enum {
-	FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_FOP = 6, FX_FIP = 8, FX_FCS = 12, FX_FDP = 16, FX_FDS = 20,
-	FX_MXCSR = 24, FX_MXCSR_MASK = 28, FX_ST = 32, FX_XMM = 160, FX_END = 288, FX_SIZE = 512
+	FX_FCW = 0,
+	FX_FSW = 2,
+	FX_FTW = 4,
+	FX_FOP = 6,
+	FX_FIP = 8,
+	FX_FCS = 12,
+	FX_FDP = 16,
+	FX_FDS = 20,
+	FX_MXCSR = 24,
+	FX_MXCSR_MASK = 28,
+	FX_ST = 32,
+	FX_XMM = 160,
+	FX_END = 288,
+	FX_SIZE = 512
 };
 #define FX16(c, offset) (*(alias16_t *)(void *)((c)->fpu.fx + (offset)))
 #define FX32(c, offset) (*(alias32_t *)(void *)((c)->fpu.fx + (offset)))

@@ -56,5 +56,6 @@ uint32_t approx_rsqrt(uint32_t x)
 		return F32_INDEFINITE;
 	if (magnitude == F32_INF)
 		return 0;
-	return as_bits((float)(1.0 / _mm_cvtsd_f64(_mm_sqrt_sd(_mm_setzero_pd(), _mm_set_sd((double)as_float(magnitude))))));
+	return as_bits(
+	        (float)(1.0 / _mm_cvtsd_f64(_mm_sqrt_sd(_mm_setzero_pd(), _mm_set_sd((double)as_float(magnitude))))));
 }

@@ -44,9 +44,11 @@ static inline void put32(uint8_t *p, uint32_t v)
 /* FXRSTOR loads XMM registers too: what the image holds there is lost, and so is what the compiler had there. */
 static void host_fxrstor(const struct fx_image *image)
 {
-	__asm__ volatile("fxrstor64 %0" : : "m"(*image)
-	                 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-	                   "xmm12", "xmm13", "xmm14", "xmm15", "memory");
+	__asm__ volatile("fxrstor64 %0"
+	                 :
+	                 : "m"(*image)
+	                 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+	                   "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "memory");
 }
 
 void x87_load(struct vcpu *c)
@@ -436,7 +438,7 @@ INSN(op_fnclex)
 	if (c->fpu.live)
 		__asm__ volatile("fnclex");
 	else
-		FX16(c, FX_FSW) &= (uint16_t)~(FSW_EXCEPTIONS | FSW_SF | FSW_ES | FSW_B);
+		FX16(c, FX_FSW) &= (uint16_t) ~(FSW_EXCEPTIONS | FSW_SF | FSW_ES | FSW_B);
 	NEXT;
 }
 
@@ -535,12 +537,13 @@ static const struct {
 	uint16_t op;
 	insn_fn *fn;
 } state_ops[] = {
-	{ OP_FNSTENV, op_fnstenv }, { OP_FLDENV, op_fldenv }, { OP_FNSAVE, op_fnsave }, { OP_FRSTOR, op_frstor },
-	{ OP_FXSAVE, op_fxsave }, { OP_FXRSTOR, op_fxrstor }, { OP_FNINIT, op_fninit }, { OP_FNCLEX, op_fnclex },
-	{ OP_FLDCW, op_fldcw }, { OP_FNSTCW, op_fnstcw }, { OP_FNSTSW, op_fnstsw }, { OP_FWAIT, op_fwait },
+	{ OP_FNSTENV, op_fnstenv },    { OP_FLDENV, op_fldenv },       { OP_FNSAVE, op_fnsave },
+	{ OP_FRSTOR, op_frstor },      { OP_FXSAVE, op_fxsave },       { OP_FXRSTOR, op_fxrstor },
+	{ OP_FNINIT, op_fninit },      { OP_FNCLEX, op_fnclex },       { OP_FLDCW, op_fldcw },
+	{ OP_FNSTCW, op_fnstcw },      { OP_FNSTSW, op_fnstsw },       { OP_FWAIT, op_fwait },
 	{ OP_FENI8087_NOP, op_nop87 }, { OP_FDISI8087_NOP, op_nop87 }, { OP_FSETPM287_NOP, op_nop87 },
-	{ OP_EMMS, op_emms }, { OP_LDMXCSR, op_ldmxcsr }, { OP_STMXCSR, op_stmxcsr },
-	{ OP_PREFETCH, op_nothing }, { OP_FENCE, op_nothing }, { OP_CLFLUSH, op_clflush },
+	{ OP_EMMS, op_emms },          { OP_LDMXCSR, op_ldmxcsr },     { OP_STMXCSR, op_stmxcsr },
+	{ OP_PREFETCH, op_nothing },   { OP_FENCE, op_nothing },       { OP_CLFLUSH, op_clflush },
 };
 
 insn_fn *fpu_bind_state(const struct insn *in)

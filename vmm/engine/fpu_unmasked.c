@@ -14,7 +14,7 @@
 #define MXCSR_RC_SHIFT 13
 
 struct format {
-	unsigned precision;                 /* x87 precision control */
+	unsigned precision;             /* x87 precision control */
 	int min_exponent, max_exponent; /* of normal numbers */
 };
 
@@ -28,18 +28,18 @@ struct rounded {
 };
 
 /* The assembler's names are those of AT&T: FSUBRP and FDIVRP here are a - b and a / b. */
-#define COMPUTE(insn, store)                                                                                   \
-	__asm__ volatile("fninit\n\tfldcw %[fcw]\n\tfldl %[a]\n\tfldl %[b]\n\tfnclex\n\t" insn                 \
-	                 "\n\tfnstsw %[op_fsw]\n\tfld %%st(0)\n\tfstpt %[st]\n\tfnclex\n\t" store              \
-	                 "\n\tfnstsw %[store_fsw]\n\tfninit"                                                   \
-	                 : [op_fsw] "=m"(op_fsw), [store_fsw] "=m"(store_fsw), [st] "=m"(st), [out] "=m"(out)  \
+#define COMPUTE(insn, store)                                                                                           \
+	__asm__ volatile("fninit\n\tfldcw %[fcw]\n\tfldl %[a]\n\tfldl %[b]\n\tfnclex\n\t" insn                         \
+	                 "\n\tfnstsw %[op_fsw]\n\tfld %%st(0)\n\tfstpt %[st]\n\tfnclex\n\t" store                      \
+	                 "\n\tfnstsw %[store_fsw]\n\tfninit"                                                           \
+	                 : [op_fsw] "=m"(op_fsw), [store_fsw] "=m"(store_fsw), [st] "=m"(st), [out] "=m"(out)          \
 	                 : [fcw] "m"(fcw), [a] "m"(a), [b] "m"(b))
-#define COMPUTE_BOTH(insn)                                                                                     \
-	do {                                                                                                   \
-		if (kind == FLOAT_SINGLE)                                                                      \
-			COMPUTE(insn, "fstps %[out]");                                                         \
-		else                                                                                           \
-			COMPUTE(insn, "fstpl %[out]");                                                         \
+#define COMPUTE_BOTH(insn)                                                                                             \
+	do {                                                                                                           \
+		if (kind == FLOAT_SINGLE)                                                                              \
+			COMPUTE(insn, "fstps %[out]");                                                                 \
+		else                                                                                                   \
+			COMPUTE(insn, "fstpl %[out]");                                                                 \
 	} while (0)
 
 static struct rounded compute(enum float_op op, enum float_kind kind, double a, double b, unsigned rounding)

@@ -12,86 +12,86 @@
 
 /* ---- handler templates ---- */
 
-#define MMX_RR(name, expr)                                                                                     \
-	INSN(name##_mmx_rr)                                                                                    \
-	{                                                                                                      \
-		__m128i a, b;                                                                                  \
-                                                                                                               \
-		BEGIN;                                                                                         \
-		mmx_check(c);                                                                                  \
-		mmx_enter(c);                                                                                  \
-		a = low64(*mmx(c, ip->rm));                                                                    \
-		b = low64(*mmx(c, ip->reg));                                                                   \
-		(void)a;                                                                                       \
-		mmx_write(c, ip->rm, to64(expr));                                                              \
-		NEXT;                                                                                          \
+#define MMX_RR(name, expr)                                                                                             \
+	INSN(name##_mmx_rr)                                                                                            \
+	{                                                                                                              \
+		__m128i a, b;                                                                                          \
+                                                                                                                       \
+		BEGIN;                                                                                                 \
+		mmx_check(c);                                                                                          \
+		mmx_enter(c);                                                                                          \
+		a = low64(*mmx(c, ip->rm));                                                                            \
+		b = low64(*mmx(c, ip->reg));                                                                           \
+		(void)a;                                                                                               \
+		mmx_write(c, ip->rm, to64(expr));                                                                      \
+		NEXT;                                                                                                  \
 	}
 
-#define MMX_RM(name, expr, load)                                                                               \
-	INSN(name##_mmx_rm)                                                                                    \
-	{                                                                                                      \
-		__m128i a, b;                                                                                  \
-                                                                                                               \
-		BEGIN;                                                                                         \
-		mmx_check(c);                                                                                  \
-		b = load(c, ip);                                                                               \
-		mmx_enter(c);                                                                                  \
-		a = low64(*mmx(c, ip->reg));                                                                   \
-		(void)a;                                                                                       \
-		mmx_write(c, ip->reg, to64(expr));                                                             \
-		NEXT;                                                                                          \
+#define MMX_RM(name, expr, load)                                                                                       \
+	INSN(name##_mmx_rm)                                                                                            \
+	{                                                                                                              \
+		__m128i a, b;                                                                                          \
+                                                                                                                       \
+		BEGIN;                                                                                                 \
+		mmx_check(c);                                                                                          \
+		b = load(c, ip);                                                                                       \
+		mmx_enter(c);                                                                                          \
+		a = low64(*mmx(c, ip->reg));                                                                           \
+		(void)a;                                                                                               \
+		mmx_write(c, ip->reg, to64(expr));                                                                     \
+		NEXT;                                                                                                  \
 	}
 
-#define XMM_RR(name, expr)                                                                                     \
-	INSN(name##_xmm_rr)                                                                                    \
-	{                                                                                                      \
-		__m128i a, b;                                                                                  \
-                                                                                                               \
-		BEGIN;                                                                                         \
-		sse_check(c);                                                                                  \
-		a = xmm(c, ip->rm)->v;                                                                         \
-		b = xmm(c, ip->reg)->v;                                                                        \
-		(void)a;                                                                                       \
-		xmm(c, ip->rm)->v = (expr);                                                                    \
-		NEXT;                                                                                          \
+#define XMM_RR(name, expr)                                                                                             \
+	INSN(name##_xmm_rr)                                                                                            \
+	{                                                                                                              \
+		__m128i a, b;                                                                                          \
+                                                                                                                       \
+		BEGIN;                                                                                                 \
+		sse_check(c);                                                                                          \
+		a = xmm(c, ip->rm)->v;                                                                                 \
+		b = xmm(c, ip->reg)->v;                                                                                \
+		(void)a;                                                                                               \
+		xmm(c, ip->rm)->v = (expr);                                                                            \
+		NEXT;                                                                                                  \
 	}
 
-#define XMM_RM(name, expr, load)                                                                               \
-	INSN(name##_xmm_rm)                                                                                    \
-	{                                                                                                      \
-		__m128i a, b;                                                                                  \
-                                                                                                               \
-		BEGIN;                                                                                         \
-		sse_check(c);                                                                                  \
-		b = load(c, ip);                                                                               \
-		a = xmm(c, ip->reg)->v;                                                                        \
-		(void)a;                                                                                       \
-		xmm(c, ip->reg)->v = (expr);                                                                   \
-		NEXT;                                                                                          \
+#define XMM_RM(name, expr, load)                                                                                       \
+	INSN(name##_xmm_rm)                                                                                            \
+	{                                                                                                              \
+		__m128i a, b;                                                                                          \
+                                                                                                                       \
+		BEGIN;                                                                                                 \
+		sse_check(c);                                                                                          \
+		b = load(c, ip);                                                                                       \
+		a = xmm(c, ip->reg)->v;                                                                                \
+		(void)a;                                                                                               \
+		xmm(c, ip->reg)->v = (expr);                                                                           \
+		NEXT;                                                                                                  \
 	}
 
 /* Shift count in an immediate. */
-#define SHIFT_RI(name, expr)                                                                                   \
-	INSN(name##_mmx_ri)                                                                                    \
-	{                                                                                                      \
-		__m128i a, b = _mm_cvtsi32_si128((int)(ip->imm & 0xff));                                       \
-                                                                                                               \
-		BEGIN;                                                                                         \
-		mmx_check(c);                                                                                  \
-		mmx_enter(c);                                                                                  \
-		a = low64(*mmx(c, ip->rm));                                                                    \
-		mmx_write(c, ip->rm, to64(expr));                                                              \
-		NEXT;                                                                                          \
-	}                                                                                                      \
-	INSN(name##_xmm_ri)                                                                                    \
-	{                                                                                                      \
-		__m128i a, b = _mm_cvtsi32_si128((int)(ip->imm & 0xff));                                       \
-                                                                                                               \
-		BEGIN;                                                                                         \
-		sse_check(c);                                                                                  \
-		a = xmm(c, ip->rm)->v;                                                                         \
-		xmm(c, ip->rm)->v = (expr);                                                                    \
-		NEXT;                                                                                          \
+#define SHIFT_RI(name, expr)                                                                                           \
+	INSN(name##_mmx_ri)                                                                                            \
+	{                                                                                                              \
+		__m128i a, b = _mm_cvtsi32_si128((int)(ip->imm & 0xff));                                               \
+                                                                                                                       \
+		BEGIN;                                                                                                 \
+		mmx_check(c);                                                                                          \
+		mmx_enter(c);                                                                                          \
+		a = low64(*mmx(c, ip->rm));                                                                            \
+		mmx_write(c, ip->rm, to64(expr));                                                                      \
+		NEXT;                                                                                                  \
+	}                                                                                                              \
+	INSN(name##_xmm_ri)                                                                                            \
+	{                                                                                                              \
+		__m128i a, b = _mm_cvtsi32_si128((int)(ip->imm & 0xff));                                               \
+                                                                                                                       \
+		BEGIN;                                                                                                 \
+		sse_check(c);                                                                                          \
+		a = xmm(c, ip->rm)->v;                                                                                 \
+		xmm(c, ip->rm)->v = (expr);                                                                            \
+		NEXT;                                                                                                  \
 	}
 
 #define XMM_BOTH(name, expr) XMM_RR(name, expr) XMM_RM(name, expr, load16_aligned)
@@ -234,13 +234,13 @@ XMM_BOTH(unpckhps, _mm_unpackhi_epi32(a, b))
 
 /* ---- moves between XMM registers and memory ---- */
 
-#define XMM_MR(name, store)                                                                                    \
-	INSN(name##_xmm_mr)                                                                                    \
-	{                                                                                                      \
-		BEGIN;                                                                                         \
-		sse_check(c);                                                                                  \
-		store(c, ip, xmm(c, ip->reg)->v);                                                              \
-		NEXT;                                                                                          \
+#define XMM_MR(name, store)                                                                                            \
+	INSN(name##_xmm_mr)                                                                                            \
+	{                                                                                                              \
+		BEGIN;                                                                                                 \
+		sse_check(c);                                                                                          \
+		store(c, ip, xmm(c, ip->reg)->v);                                                                      \
+		NEXT;                                                                                                  \
 	}
 
 static inline void store8(struct vcpu *c, const struct insn *ip, __m128i v)
@@ -531,38 +531,105 @@ struct vec_op {
 #define ROW_UNALIGNED(op) ROW(op) = { .xmm_rr = move16_xmm_rr, .xmm_rm = move16u_xmm_rm, .xmm_mr = move16u_xmm_mr }
 
 static const struct vec_op vec_ops[OP_MAX - OP_FPU_BASE] = {
-	ROW_BOTH(PACKSSWB, packsswb), ROW_BOTH(PACKSSDW, packssdw), ROW_BOTH(PACKUSWB, packuswb),
-	ROW_BOTH(PUNPCKLBW, punpcklbw), ROW_BOTH(PUNPCKLWD, punpcklwd), ROW_BOTH(PUNPCKLDQ, punpckldq),
-	ROW_BOTH(PUNPCKHBW, punpckhbw), ROW_BOTH(PUNPCKHWD, punpckhwd), ROW_BOTH(PUNPCKHDQ, punpckhdq),
-	ROW_X(PUNPCKLQDQ, punpcklqdq), ROW_X(PUNPCKHQDQ, punpckhqdq),
-	ROW_BOTH(PADDB, paddb), ROW_BOTH(PADDW, paddw), ROW_BOTH(PADDD, paddd), ROW_BOTH(PADDQ, paddq),
-	ROW_BOTH(PADDSB, paddsb), ROW_BOTH(PADDSW, paddsw), ROW_BOTH(PADDUSB, paddusb), ROW_BOTH(PADDUSW, paddusw),
-	ROW_BOTH(PSUBB, psubb), ROW_BOTH(PSUBW, psubw), ROW_BOTH(PSUBD, psubd), ROW_BOTH(PSUBQ, psubq),
-	ROW_BOTH(PSUBSB, psubsb), ROW_BOTH(PSUBSW, psubsw), ROW_BOTH(PSUBUSB, psubusb), ROW_BOTH(PSUBUSW, psubusw),
-	ROW_BOTH(PMULLW, pmullw), ROW_BOTH(PMULHW, pmulhw), ROW_BOTH(PMULHUW, pmulhuw), ROW_BOTH(PMULUDQ, pmuludq),
-	ROW_BOTH(PMADDWD, pmaddwd), ROW_BOTH(PAVGB, pavgb), ROW_BOTH(PAVGW, pavgw), ROW_BOTH(PSADBW, psadbw),
-	ROW_BOTH(PMINUB, pminub), ROW_BOTH(PMAXUB, pmaxub), ROW_BOTH(PMINSW, pminsw), ROW_BOTH(PMAXSW, pmaxsw),
-	ROW_BOTH(PCMPEQB, pcmpeqb), ROW_BOTH(PCMPEQW, pcmpeqw), ROW_BOTH(PCMPEQD, pcmpeqd),
-	ROW_BOTH(PCMPGTB, pcmpgtb), ROW_BOTH(PCMPGTW, pcmpgtw), ROW_BOTH(PCMPGTD, pcmpgtd),
-	ROW_BOTH(PAND, pand), ROW_BOTH(PANDN, pandn), ROW_BOTH(POR, por), ROW_BOTH(PXOR, pxor),
-	ROW_X(ANDPS, pand), ROW_X(ANDNPS, pandn), ROW_X(ORPS, por), ROW_X(XORPS, pxor),
-	ROW_X(ANDPD, pand), ROW_X(ANDNPD, pandn), ROW_X(ORPD, por), ROW_X(XORPD, pxor),
-	ROW_SHIFT(PSLLW, psllw), ROW_SHIFT(PSLLD, pslld), ROW_SHIFT(PSLLQ, psllq), ROW(PSLLDQ) = { .xmm_ri = pslldq_ri },
-	ROW_SHIFT(PSRLW, psrlw), ROW_SHIFT(PSRLD, psrld), ROW_SHIFT(PSRLQ, psrlq), ROW(PSRLDQ) = { .xmm_ri = psrldq_ri },
-	ROW_SHIFT(PSRAW, psraw), ROW_SHIFT(PSRAD, psrad),
-	ROW(PSHUFW) = { ROW_MMX(pshufw) }, ROW_X(PSHUFLW, pshuflw), ROW_X(PSHUFHW, pshufhw), ROW_X(PSHUFD, pshufd),
-	ROW_X(SHUFPS, shufps), ROW_X(SHUFPD, shufpd), ROW_X(UNPCKLPS, unpcklps), ROW_X(UNPCKHPS, unpckhps),
-	ROW_X(UNPCKLPD, punpcklqdq), ROW_X(UNPCKHPD, punpckhqdq),
-	ROW_ALIGNED(MOVAPS), ROW_ALIGNED(MOVAPD), ROW_ALIGNED(MOVDQA), ROW_ALIGNED(MOVNTPS), ROW_ALIGNED(MOVNTPD), ROW_ALIGNED(MOVNTDQ),
-	ROW_UNALIGNED(MOVUPS), ROW_UNALIGNED(MOVUPD), ROW_UNALIGNED(MOVDQU),
+	ROW_BOTH(PACKSSWB, packsswb),
+	ROW_BOTH(PACKSSDW, packssdw),
+	ROW_BOTH(PACKUSWB, packuswb),
+	ROW_BOTH(PUNPCKLBW, punpcklbw),
+	ROW_BOTH(PUNPCKLWD, punpcklwd),
+	ROW_BOTH(PUNPCKLDQ, punpckldq),
+	ROW_BOTH(PUNPCKHBW, punpckhbw),
+	ROW_BOTH(PUNPCKHWD, punpckhwd),
+	ROW_BOTH(PUNPCKHDQ, punpckhdq),
+	ROW_X(PUNPCKLQDQ, punpcklqdq),
+	ROW_X(PUNPCKHQDQ, punpckhqdq),
+	ROW_BOTH(PADDB, paddb),
+	ROW_BOTH(PADDW, paddw),
+	ROW_BOTH(PADDD, paddd),
+	ROW_BOTH(PADDQ, paddq),
+	ROW_BOTH(PADDSB, paddsb),
+	ROW_BOTH(PADDSW, paddsw),
+	ROW_BOTH(PADDUSB, paddusb),
+	ROW_BOTH(PADDUSW, paddusw),
+	ROW_BOTH(PSUBB, psubb),
+	ROW_BOTH(PSUBW, psubw),
+	ROW_BOTH(PSUBD, psubd),
+	ROW_BOTH(PSUBQ, psubq),
+	ROW_BOTH(PSUBSB, psubsb),
+	ROW_BOTH(PSUBSW, psubsw),
+	ROW_BOTH(PSUBUSB, psubusb),
+	ROW_BOTH(PSUBUSW, psubusw),
+	ROW_BOTH(PMULLW, pmullw),
+	ROW_BOTH(PMULHW, pmulhw),
+	ROW_BOTH(PMULHUW, pmulhuw),
+	ROW_BOTH(PMULUDQ, pmuludq),
+	ROW_BOTH(PMADDWD, pmaddwd),
+	ROW_BOTH(PAVGB, pavgb),
+	ROW_BOTH(PAVGW, pavgw),
+	ROW_BOTH(PSADBW, psadbw),
+	ROW_BOTH(PMINUB, pminub),
+	ROW_BOTH(PMAXUB, pmaxub),
+	ROW_BOTH(PMINSW, pminsw),
+	ROW_BOTH(PMAXSW, pmaxsw),
+	ROW_BOTH(PCMPEQB, pcmpeqb),
+	ROW_BOTH(PCMPEQW, pcmpeqw),
+	ROW_BOTH(PCMPEQD, pcmpeqd),
+	ROW_BOTH(PCMPGTB, pcmpgtb),
+	ROW_BOTH(PCMPGTW, pcmpgtw),
+	ROW_BOTH(PCMPGTD, pcmpgtd),
+	ROW_BOTH(PAND, pand),
+	ROW_BOTH(PANDN, pandn),
+	ROW_BOTH(POR, por),
+	ROW_BOTH(PXOR, pxor),
+	ROW_X(ANDPS, pand),
+	ROW_X(ANDNPS, pandn),
+	ROW_X(ORPS, por),
+	ROW_X(XORPS, pxor),
+	ROW_X(ANDPD, pand),
+	ROW_X(ANDNPD, pandn),
+	ROW_X(ORPD, por),
+	ROW_X(XORPD, pxor),
+	ROW_SHIFT(PSLLW, psllw),
+	ROW_SHIFT(PSLLD, pslld),
+	ROW_SHIFT(PSLLQ, psllq),
+	ROW(PSLLDQ) = { .xmm_ri = pslldq_ri },
+	ROW_SHIFT(PSRLW, psrlw),
+	ROW_SHIFT(PSRLD, psrld),
+	ROW_SHIFT(PSRLQ, psrlq),
+	ROW(PSRLDQ) = { .xmm_ri = psrldq_ri },
+	ROW_SHIFT(PSRAW, psraw),
+	ROW_SHIFT(PSRAD, psrad),
+	ROW(PSHUFW) = { ROW_MMX(pshufw) },
+	ROW_X(PSHUFLW, pshuflw),
+	ROW_X(PSHUFHW, pshufhw),
+	ROW_X(PSHUFD, pshufd),
+	ROW_X(SHUFPS, shufps),
+	ROW_X(SHUFPD, shufpd),
+	ROW_X(UNPCKLPS, unpcklps),
+	ROW_X(UNPCKHPS, unpckhps),
+	ROW_X(UNPCKLPD, punpcklqdq),
+	ROW_X(UNPCKHPD, punpckhqdq),
+	ROW_ALIGNED(MOVAPS),
+	ROW_ALIGNED(MOVAPD),
+	ROW_ALIGNED(MOVDQA),
+	ROW_ALIGNED(MOVNTPS),
+	ROW_ALIGNED(MOVNTPD),
+	ROW_ALIGNED(MOVNTDQ),
+	ROW_UNALIGNED(MOVUPS),
+	ROW_UNALIGNED(MOVUPD),
+	ROW_UNALIGNED(MOVDQU),
 	ROW(MOVQ) = { ROW_MMX(movq), ROW_XMM(movq), .mmx_mr = movq_mmx_mr, .xmm_mr = movq_xmm_mr },
 	ROW(MOVD) = { .mmx_rm = movd_mmx_rm, .mmx_mr = movd_mmx_mr, .xmm_rm = movss_xmm_rm, .xmm_mr = movss_xmm_mr },
 	ROW(MOVNTQ) = { .mmx_mr = movq_mmx_mr },
-	ROW(MOVSD_SSE) = { ROW_XMM(movsd), .xmm_mr = movq_xmm_mr }, ROW(MOVSS) = { ROW_XMM(movss), .xmm_mr = movss_xmm_mr },
-	ROW(MOVLPS) = { .xmm_rm = movlps_xmm_rm, .xmm_mr = movq_xmm_mr }, ROW(MOVLPD) = { .xmm_rm = movlps_xmm_rm, .xmm_mr = movq_xmm_mr },
-	ROW(MOVHPS) = { .xmm_rm = movhps_xmm_rm, .xmm_mr = movhps_xmm_mr }, ROW(MOVHPD) = { .xmm_rm = movhps_xmm_rm, .xmm_mr = movhps_xmm_mr },
-	ROW(MOVLHPS) = { .xmm_rr = movlhps_xmm_rr }, ROW(MOVHLPS) = { .xmm_rr = movhlps_xmm_rr },
-	ROW(MASKMOVQ) = { .mmx_rr = maskmovq_rr }, ROW(MASKMOVDQU) = { .xmm_rr = maskmovdqu_rr },
+	ROW(MOVSD_SSE) = { ROW_XMM(movsd), .xmm_mr = movq_xmm_mr },
+	ROW(MOVSS) = { ROW_XMM(movss), .xmm_mr = movss_xmm_mr },
+	ROW(MOVLPS) = { .xmm_rm = movlps_xmm_rm, .xmm_mr = movq_xmm_mr },
+	ROW(MOVLPD) = { .xmm_rm = movlps_xmm_rm, .xmm_mr = movq_xmm_mr },
+	ROW(MOVHPS) = { .xmm_rm = movhps_xmm_rm, .xmm_mr = movhps_xmm_mr },
+	ROW(MOVHPD) = { .xmm_rm = movhps_xmm_rm, .xmm_mr = movhps_xmm_mr },
+	ROW(MOVLHPS) = { .xmm_rr = movlhps_xmm_rr },
+	ROW(MOVHLPS) = { .xmm_rr = movhlps_xmm_rr },
+	ROW(MASKMOVQ) = { .mmx_rr = maskmovq_rr },
+	ROW(MASKMOVDQU) = { .xmm_rr = maskmovdqu_rr },
 };
 
 /* Ops whose operands are of two kinds. */
@@ -571,14 +638,22 @@ static const struct {
 	uint8_t kind, form;
 	insn_fn *fn;
 } mixed_ops[] = {
-	{ OP_MOVD, VEC_KIND(VEC_MMX, VEC_GPR), FORM_RR, movd_mmx_gpr }, { OP_MOVD, VEC_KIND(VEC_GPR, VEC_MMX), FORM_RR, movd_gpr_mmx },
-	{ OP_MOVD, VEC_KIND(VEC_XMM, VEC_GPR), FORM_RR, movd_xmm_gpr }, { OP_MOVD, VEC_KIND(VEC_GPR, VEC_XMM), FORM_RR, movd_gpr_xmm },
-	{ OP_MOVQ2DQ, VEC_KIND(VEC_XMM, VEC_MMX), FORM_RR, movq2dq_rr }, { OP_MOVDQ2Q, VEC_KIND(VEC_MMX, VEC_XMM), FORM_RR, movdq2q_rr },
-	{ OP_PEXTRW, VEC_KIND(VEC_GPR, VEC_MMX), FORM_RR, pextrw_mmx }, { OP_PEXTRW, VEC_KIND(VEC_GPR, VEC_XMM), FORM_RR, pextrw_xmm },
-	{ OP_PINSRW, VEC_KIND(VEC_MMX, VEC_GPR), FORM_RR, pinsrw_mmx_rr }, { OP_PINSRW, VEC_KIND(VEC_XMM, VEC_GPR), FORM_RR, pinsrw_xmm_rr },
-	{ OP_PINSRW, VEC_KIND(VEC_MMX, VEC_NONE), FORM_RM, pinsrw_mmx_rm }, { OP_PINSRW, VEC_KIND(VEC_XMM, VEC_NONE), FORM_RM, pinsrw_xmm_rm },
-	{ OP_PMOVMSKB, VEC_KIND(VEC_GPR, VEC_MMX), FORM_RR, pmovmskb_mmx }, { OP_PMOVMSKB, VEC_KIND(VEC_GPR, VEC_XMM), FORM_RR, pmovmskb_xmm },
-	{ OP_MOVMSKPS, VEC_KIND(VEC_GPR, VEC_XMM), FORM_RR, movmskps_xmm }, { OP_MOVMSKPD, VEC_KIND(VEC_GPR, VEC_XMM), FORM_RR, movmskpd_xmm },
+	{ OP_MOVD, VEC_KIND(VEC_MMX, VEC_GPR), FORM_RR, movd_mmx_gpr },
+	{ OP_MOVD, VEC_KIND(VEC_GPR, VEC_MMX), FORM_RR, movd_gpr_mmx },
+	{ OP_MOVD, VEC_KIND(VEC_XMM, VEC_GPR), FORM_RR, movd_xmm_gpr },
+	{ OP_MOVD, VEC_KIND(VEC_GPR, VEC_XMM), FORM_RR, movd_gpr_xmm },
+	{ OP_MOVQ2DQ, VEC_KIND(VEC_XMM, VEC_MMX), FORM_RR, movq2dq_rr },
+	{ OP_MOVDQ2Q, VEC_KIND(VEC_MMX, VEC_XMM), FORM_RR, movdq2q_rr },
+	{ OP_PEXTRW, VEC_KIND(VEC_GPR, VEC_MMX), FORM_RR, pextrw_mmx },
+	{ OP_PEXTRW, VEC_KIND(VEC_GPR, VEC_XMM), FORM_RR, pextrw_xmm },
+	{ OP_PINSRW, VEC_KIND(VEC_MMX, VEC_GPR), FORM_RR, pinsrw_mmx_rr },
+	{ OP_PINSRW, VEC_KIND(VEC_XMM, VEC_GPR), FORM_RR, pinsrw_xmm_rr },
+	{ OP_PINSRW, VEC_KIND(VEC_MMX, VEC_NONE), FORM_RM, pinsrw_mmx_rm },
+	{ OP_PINSRW, VEC_KIND(VEC_XMM, VEC_NONE), FORM_RM, pinsrw_xmm_rm },
+	{ OP_PMOVMSKB, VEC_KIND(VEC_GPR, VEC_MMX), FORM_RR, pmovmskb_mmx },
+	{ OP_PMOVMSKB, VEC_KIND(VEC_GPR, VEC_XMM), FORM_RR, pmovmskb_xmm },
+	{ OP_MOVMSKPS, VEC_KIND(VEC_GPR, VEC_XMM), FORM_RR, movmskps_xmm },
+	{ OP_MOVMSKPD, VEC_KIND(VEC_GPR, VEC_XMM), FORM_RR, movmskpd_xmm },
 	{ OP_MOVNTI, VEC_KIND(VEC_NONE, VEC_GPR), FORM_MR, movnti_mr },
 };
 

@@ -143,19 +143,19 @@ static inline void run_mem(struct vcpu *c, const struct insn *ip, void *operand)
 }
 
 /* FADD m32, FLD m64, FILD m16, FCOM m64, ... */
-#define X87_SOURCE(bits)                                                                                       \
-	INSN(x87_source##bits)                                                                                 \
-	{                                                                                                      \
-		uint32_t ea = insn_ea(c, ip);                                                                  \
-		uint##bits##_t operand;                                                                        \
-                                                                                                               \
-		BEGIN;                                                                                         \
-		x87_check(c);                                                                                  \
-		operand = mem_read##bits(c, ip->seg, ea);                                                      \
-		make_live(c);                                                                                  \
-		note_mem(c, ip, ea);                                                                           \
-		run_mem(c, ip, &operand);                                                                      \
-		NEXT;                                                                                          \
+#define X87_SOURCE(bits)                                                                                               \
+	INSN(x87_source##bits)                                                                                         \
+	{                                                                                                              \
+		uint32_t ea = insn_ea(c, ip);                                                                          \
+		uint##bits##_t operand;                                                                                \
+                                                                                                                       \
+		BEGIN;                                                                                                 \
+		x87_check(c);                                                                                          \
+		operand = mem_read##bits(c, ip->seg, ea);                                                              \
+		make_live(c);                                                                                          \
+		note_mem(c, ip, ea);                                                                                   \
+		run_mem(c, ip, &operand);                                                                              \
+		NEXT;                                                                                                  \
 	}
 X87_SOURCE(16)
 X87_SOURCE(32)
@@ -195,27 +195,27 @@ static inline void *writable(struct vcpu *c, const struct insn *ip, uint32_t ea,
 }
 
 /* FST m64, FISTP m32, FBSTP, ...: no write may fault once the thunk has popped. */
-#define X87_STORE(bits, bytes)                                                                                 \
-	INSN(x87_store##bits)                                                                                  \
-	{                                                                                                      \
-		uint32_t ea = insn_ea(c, ip);                                                                  \
-		uint8_t operand[bytes];                                                                        \
-		void *p;                                                                                       \
-                                                                                                               \
-		BEGIN;                                                                                         \
-		x87_check(c);                                                                                  \
-		p = writable(c, ip, ea, bytes);                                                                \
-		if (unlikely(!p))                                                                              \
-			mem_check_write(c, ip->seg, ea, bytes);                                                \
-		make_live(c);                                                                                  \
-		note_mem(c, ip, ea);                                                                           \
-		if (likely(store_done(c, ip, operand))) {                                                      \
-			if (likely(p != NULL))                                                                 \
-				memcpy(p, operand, bytes);                                                     \
-			else                                                                                   \
-				mem_write_bytes(c, ip->seg, ea, operand, bytes);                               \
-		}                                                                                              \
-		NEXT;                                                                                          \
+#define X87_STORE(bits, bytes)                                                                                         \
+	INSN(x87_store##bits)                                                                                          \
+	{                                                                                                              \
+		uint32_t ea = insn_ea(c, ip);                                                                          \
+		uint8_t operand[bytes];                                                                                \
+		void *p;                                                                                               \
+                                                                                                                       \
+		BEGIN;                                                                                                 \
+		x87_check(c);                                                                                          \
+		p = writable(c, ip, ea, bytes);                                                                        \
+		if (unlikely(!p))                                                                                      \
+			mem_check_write(c, ip->seg, ea, bytes);                                                        \
+		make_live(c);                                                                                          \
+		note_mem(c, ip, ea);                                                                                   \
+		if (likely(store_done(c, ip, operand))) {                                                              \
+			if (likely(p != NULL))                                                                         \
+				memcpy(p, operand, bytes);                                                             \
+			else                                                                                           \
+				mem_write_bytes(c, ip->seg, ea, operand, bytes);                                       \
+		}                                                                                                      \
+		NEXT;                                                                                                  \
 	}
 X87_STORE(16, 2)
 X87_STORE(32, 4)
@@ -242,13 +242,17 @@ static const uint64_t plain_forms[8] = {
 static const uint64_t flags_forms[8] = { [2] = BITS(0, 31), [3] = BITS(0, 31) | BITS(40, 55), [7] = BITS(40, 55) };
 
 static insn_fn *const mem_forms[8][8] = {
-	[0] = { x87_source32, x87_source32, x87_source32, x87_source32, x87_source32, x87_source32, x87_source32, x87_source32 },
+	[0] = { x87_source32, x87_source32, x87_source32, x87_source32, x87_source32, x87_source32, x87_source32,
+	        x87_source32 },
 	[1] = { x87_source32, NULL, x87_store32, x87_store32, NULL, NULL, NULL, NULL },
-	[2] = { x87_source32, x87_source32, x87_source32, x87_source32, x87_source32, x87_source32, x87_source32, x87_source32 },
+	[2] = { x87_source32, x87_source32, x87_source32, x87_source32, x87_source32, x87_source32, x87_source32,
+	        x87_source32 },
 	[3] = { x87_source32, NULL, x87_store32, x87_store32, NULL, x87_source80, NULL, x87_store80 },
-	[4] = { x87_source64, x87_source64, x87_source64, x87_source64, x87_source64, x87_source64, x87_source64, x87_source64 },
+	[4] = { x87_source64, x87_source64, x87_source64, x87_source64, x87_source64, x87_source64, x87_source64,
+	        x87_source64 },
 	[5] = { x87_source64, NULL, x87_store64, x87_store64, NULL, NULL, NULL, NULL },
-	[6] = { x87_source16, x87_source16, x87_source16, x87_source16, x87_source16, x87_source16, x87_source16, x87_source16 },
+	[6] = { x87_source16, x87_source16, x87_source16, x87_source16, x87_source16, x87_source16, x87_source16,
+	        x87_source16 },
 	[7] = { x87_source16, NULL, x87_store16, x87_store16, x87_source80, x87_source64, x87_store80, x87_store64 },
 };
 
