@@ -475,6 +475,173 @@ void checkpoint_free(struct checkpoint *cp)
 	*cp = (struct checkpoint){ 0 };
 }
 
+/* ---- resume and packs -------------------------------------------------------------------------------------- */
+
+static const uint8_t resume_shape[] = { WIRE_SCALAR, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES, WIRE_BYTES };
+
+static void page_distances(uint64_t *page, int64_t *content, size_t count)
+{
+	size_t i;
+
+	for (i = count; i-- > 1;) {
+		page[i] -= page[i - 1];
+		content[i] -= content[i - 1] + 1;
+	}
+}
+
+/* The inverse, of numbers that may be hostile. */
+static bool page_sums(uint64_t *page, int64_t *content, size_t count, uint64_t page_count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (page[i] >= page_count || (i && !page[i]))
+			return false;
+		page[i] += i ? page[i - 1] : 0;
+		if (page[i] >= page_count || content[i] < -PAGE_CONTENT_MAX - 1ll || content[i] > PAGE_CONTENT_MAX)
+			return false;
+		content[i] += i ? content[i - 1] + 1 : 0;
+		if (content[i] < 0 || content[i] > PAGE_CONTENT_MAX)
+			return false;
+	}
+	return true;
+}
+
+int codec_pack_resume(struct codec *c, uint64_t seq, const struct resume *r, struct bytes *out)
+{
+	Trace__Resume m = TRACE__RESUME__INIT;
+	uint8_t key[SEQ_KEY_BYTES];
+	int rc;
+
+	seq_key(key, seq);
+	m.icount = r->icount;
+	m.state = (ProtobufCBinaryData){ r->state_len, r->state };
+	m.progress = (ProtobufCBinaryData){ r->progress_len, r->progress };
+	m.devices = (ProtobufCBinaryData){ r->devices_len, r->devices };
+	m.n_page = m.n_content = r->pages;
+	m.page = r->page;
+	m.content = r->content;
+	page_distances(r->page, r->content, r->pages);
+	rc = seal(c, (struct place){ CONTENT_RESUME, key, sizeof(key) }, &r->icount, sizeof(r->icount), &m.base, true, out);
+	BUG_ON(!page_sums(r->page, r->content, r->pages, UINT64_MAX));
+	return rc;
+}
+
+static int take_resume(Trace__Resume *m, uint64_t seq, uint64_t page_count, struct resume *out, const char **why)
+{
+	if (!m->state.len || m->state.len > SNAPSHOT_MAX || !m->progress.len || m->progress.len > PROGRESS_MAX ||
+	    m->devices.len > VM_INPUT_STATE_MAX)
+		return bad(why, "state of an impossible length");
+	if (m->n_page > page_count || m->n_content != m->n_page || (!seq && m->n_page))
+		return bad(why, "pages and contents do not match");
+	if (!page_sums(m->page, m->content, m->n_page, page_count))
+		return bad(why, "a page number is out of range");
+	/* the arrays change hands */
+	*out = (struct resume){ .icount = m->icount,
+		                .state = m->state.data,
+		                .state_len = m->state.len,
+		                .progress = m->progress.data,
+		                .progress_len = m->progress.len,
+		                .devices = m->devices.data,
+		                .devices_len = m->devices.len,
+		                .page = m->page,
+		                .content = m->content,
+		                .pages = m->n_page };
+	m->state = m->progress = m->devices = (ProtobufCBinaryData){ 0, NULL };
+	m->n_page = m->n_content = 0;
+	m->page = NULL;
+	m->content = NULL;
+	return 0;
+}
+
+int codec_unpack_resume(struct codec *c, uint64_t seq, const void *value, size_t len, uint64_t page_count,
+                        struct resume *out, const char **why)
+{
+	struct message_type type = { &trace__resume__descriptor, resume_shape, sizeof(resume_shape), 0 };
+	Trace__Resume *m;
+	uint8_t key[SEQ_KEY_BYTES];
+	uint64_t icount;
+	int rc;
+
+	seq_key(key, seq);
+	type.raw_max = SNAPSHOT_MAX + PROGRESS_MAX + VM_INPUT_STATE_MAX + 96 + page_count * 10;
+	rc = open_message(c, (struct place){ CONTENT_RESUME, key, sizeof(key) }, value, len, &type, &m, why);
+	if (rc)
+		return rc;
+	if (!codec_peek_resume(value, len, &icount) || icount != m->icount)
+		rc = bad(why, "the header's icount is another");
+	else
+		rc = take_resume(m, seq, page_count, out, why);
+	free_message(m);
+	return rc;
+}
+
+bool codec_peek_resume(const void *value, size_t len, uint64_t *icount)
+{
+	const void *head = envelope_peek(CONTENT_RESUME, value, len, sizeof(*icount));
+
+	if (head)
+		memcpy(icount, head, sizeof(*icount));
+	return head;
+}
+
+void resume_free(struct resume *r)
+{
+	free(r->state);
+	free(r->progress);
+	free(r->devices);
+	free(r->page);
+	free(r->content);
+	*r = (struct resume){ 0 };
+}
+
+#define PACK_LEVEL 5
+
+int codec_pack_pages(struct codec *c, uint64_t first, const uint8_t *pages, uint32_t count, struct bytes *out)
+{
+	uint8_t key[SEQ_KEY_BYTES];
+	struct envelope_in in = { .content = CONTENT_PACK,
+		                  .key = key,
+		                  .key_len = sizeof(key),
+		                  .head = &count,
+		                  .head_len = sizeof(count),
+		                  .payload = pages,
+		                  .payload_len = (size_t)count * PAGE_BYTES,
+		                  .level = PACK_LEVEL,
+		                  .compress = true };
+
+	seq_key(key, first);
+	return envelope_seal(c->envelope, &in, out);
+}
+
+int codec_unpack_pages(struct codec *c, uint64_t first, const void *value, size_t len, uint8_t *pages, uint32_t count,
+                       const char **why)
+{
+	size_t bytes = (size_t)count * PAGE_BYTES;
+	uint8_t key[SEQ_KEY_BYTES];
+	int rc;
+
+	seq_key(key, first);
+	rc = envelope_open(c->envelope, CONTENT_PACK, key, sizeof(key), value, len, bytes, &c->opened, why);
+	if (rc)
+		return rc;
+	if (c->opened.payload.len != bytes)
+		return bad(why, "not as many pages as the header says");
+	memcpy(pages, c->opened.payload.data, bytes);
+	return 0;
+}
+
+bool codec_peek_pages(const void *value, size_t len, uint32_t *count)
+{
+	const void *head = envelope_peek(CONTENT_PACK, value, len, sizeof(*count));
+
+	if (head)
+		memcpy(count, head, sizeof(*count));
+	return head && *count >= 1 && *count <= PACK_PAGES_MAX;
+}
+
+/* ---- runs of pages ----------------------------------------------------------------------------------------- */
+
 void run_hash(const uint8_t *pages, uint32_t count, uint8_t hash[RUN_HASH_BYTES])
 {
 	XXH128_canonical_t canonical;

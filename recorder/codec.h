@@ -67,6 +67,30 @@ int codec_unpack_checkpoint(struct codec *c, uint64_t seq, const void *value, si
                             struct checkpoint *out, const char **why);
 void checkpoint_free(struct checkpoint *cp);
 
+/* What resume[seq] holds. codec_unpack_resume() allocates the arrays: free with resume_free. */
+#define PAGE_CONTENT_MAX INT32_MAX
+struct resume {
+	uint64_t icount;
+	uint8_t *state, *progress, *devices;
+	size_t state_len, progress_len, devices_len;
+	uint64_t *page;   /* guest pages, ascending */
+	int64_t *content; /* numbers of their contents, 0..PAGE_CONTENT_MAX */
+	size_t pages;
+};
+int codec_pack_resume(struct codec *c, uint64_t seq, const struct resume *r, struct bytes *out);
+int codec_unpack_resume(struct codec *c, uint64_t seq, const void *value, size_t len, uint64_t page_count,
+                        struct resume *out, const char **why);
+void resume_free(struct resume *r);
+/* The icount, not verified, for building an index. */
+bool codec_peek_resume(const void *value, size_t len, uint64_t *icount);
+
+#define PACK_PAGES_MAX 64
+int codec_pack_pages(struct codec *c, uint64_t first, const uint8_t *pages, uint32_t count, struct bytes *out);
+/* `pages` has room for count, which codec_peek_pages() gave: 1..PACK_PAGES_MAX. */
+int codec_unpack_pages(struct codec *c, uint64_t first, const void *value, size_t len, uint8_t *pages, uint32_t count,
+                       const char **why);
+bool codec_peek_pages(const void *value, size_t len, uint32_t *count);
+
 void run_hash(const uint8_t *pages, uint32_t count, uint8_t hash[RUN_HASH_BYTES]);
 int codec_pack_run(struct codec *c, const struct page_run *run, const uint8_t *pages, struct bytes *out);
 /* Checks length and hash of the contents before they are copied to `pages`, which has room for run->count. */

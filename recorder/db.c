@@ -35,7 +35,7 @@
 
 static const char *const table_names[DB_TABLES] = {
 	[DB_META] = "meta",   [DB_EVENTS] = "events",   [DB_COSTS] = "costs",   [DB_CHECKPOINTS] = "checkpoints",
-	[DB_PAGES] = "pages", [DB_CONSOLE] = "console", [DB_RESUME] = "resume",
+	[DB_PAGES] = "pages", [DB_CONSOLE] = "console", [DB_RESUME] = "resume", [DB_PACKS] = "packs",
 };
 
 struct db {

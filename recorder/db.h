@@ -9,7 +9,7 @@
 
 #include "vmm/vm.h"
 
-enum db_table { DB_META, DB_EVENTS, DB_COSTS, DB_CHECKPOINTS, DB_PAGES, DB_CONSOLE, DB_RESUME, DB_TABLES };
+enum db_table { DB_META, DB_EVENTS, DB_COSTS, DB_CHECKPOINTS, DB_PAGES, DB_CONSOLE, DB_RESUME, DB_PACKS, DB_TABLES };
 #define DB_KEY_MAX 64
 
 const char *db_table_name(enum db_table table);

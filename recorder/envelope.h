@@ -28,6 +28,7 @@ enum content {
 	CONTENT_COSTS,
 	CONTENT_CONSOLE,
 	CONTENT_RESUME,
+	CONTENT_PACK,
 };
 
 /* A growing byte buffer; zero-initialise, free with bytes_free. */
@@ -53,6 +54,7 @@ struct envelope_in {
 	size_t head_len;
 	const void *payload;
 	size_t payload_len;
+	int level;     /* of compression; 0 = the fast default */
 	bool compress; /* stored plain all the same where that is shorter */
 	bool sections; /* payload is a protobuf message: begin a compression block with each longer field */
 };

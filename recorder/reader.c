@@ -20,8 +20,10 @@
 #include "recorder/codec.h"
 #include "recorder/db.h"
 #include "recorder/digest.h"
+#include "recorder/states.h"
 #include "recorder/trace.h"
 #include "vmm/bug.h"
+#include "vmm/digest.h"
 #include "vmm/snapshot.h"
 
 #define EVENTS_LIMIT (1ull << 56)
@@ -41,6 +43,7 @@ struct trace_reader {
 	struct summary_extra extra;
 	struct chunk_ref *chunk;
 	size_t chunks, chunk_room;
+	struct states *states;
 };
 
 static int bad_value(const struct trace_reader *r, struct vm_error *err, enum db_table table, const char *key,
@@ -204,6 +207,7 @@ void trace_reader_close(struct trace_reader *r)
 {
 	if (!r)
 		return;
+	states_close(r->states);
 	db_close(r->db);
 	codec_destroy(r->codec);
 	free(r->chunk);
@@ -227,6 +231,7 @@ int trace_reader_open(struct trace_reader **out, const char *path, struct vm_err
 	rc = rc ? rc : check_version(r, err);
 	rc = rc ? rc : read_meta(r, err);
 	rc = rc ? rc : build_index(r, err);
+	rc = rc ? rc : states_open(&r->states, r->db, r->codec, r->path, &r->meta, err);
 	if (rc) {
 		trace_reader_close(r);
 		return rc;
@@ -279,25 +284,93 @@ static int load_run(struct trace_reader *r, const struct page_run *run, uint8_t 
 	return unpacked(r, err, codec_unpack_run(r->codec, run, value, len, pages, &why), DB_PAGES, name, why);
 }
 
-int trace_reader_restore(struct trace_reader *r, struct vm *vm, struct vm_error *err)
+/* ---- Checkpoints that a run can go on from ----------------------------------------------------------------- */
+
+size_t trace_checkpoint_count(const struct trace_reader *r)
 {
-	struct checkpoint cp = { 0 };
+	return states_count(r->states);
+}
+
+void trace_checkpoint_info(const struct trace_reader *r, size_t number, struct trace_checkpoint *out)
+{
+	states_info(r->states, number, out);
+}
+
+size_t trace_checkpoint_before(const struct trace_reader *r, uint64_t icount)
+{
+	return states_before(r->states, icount);
+}
+
+uint64_t trace_checkpoint_bytes(const struct trace_reader *r)
+{
+	return states_bytes(r->states);
+}
+
+int trace_state_load(struct trace_reader *r, size_t number, struct trace_state *out, struct vm_error *err)
+{
+	return states_load(r->states, number, out, err);
+}
+
+int trace_page_load(struct trace_reader *r, int64_t content, uint8_t *page, struct vm_error *err)
+{
+	return states_page(r->states, content, page, err);
+}
+
+/* What every page of RAM holds at a checkpoint, by number; the state of the last one applied goes to *last. */
+static int contents_at(struct trace_reader *r, size_t number, int64_t *content, struct trace_state *last, struct vm_error *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i <= number; i++) {
+		trace_state_free(last);
+		rc = trace_state_load(r, i, last, err);
+		for (size_t p = 0; !rc && p < last->pages; p++)
+			content[last->page[p]] = last->content[p];
+	}
+	return rc;
+}
+
+static int restore_state(struct trace_reader *r, const struct trace_state *s, struct vm *vm, struct vm_error *err)
+{
 	struct vm_error why;
-	size_t i;
+	int rc = vm_snapshot_load(vm, s->state, s->state_len, &why);
+
+	if (!rc && s->progress)
+		rc = vm_progress_load(vm, s->progress, s->progress_len, &why);
+	return rc ? vm_fail(err, rc, "%s: the checkpoint at event %llu: %s", r->path, (unsigned long long)s->seq, why.text) : 0;
+}
+
+int trace_reader_restore_at(struct trace_reader *r, size_t number, struct vm *vm, uint8_t **devices, size_t *devices_len,
+                            struct vm_error *err)
+{
+	uint64_t page, pages = r->meta.config.memory / PAGE_BYTES;
+	struct trace_state s = { 0 };
+	int64_t *content;
 	int rc;
 
 	if (vm_ram_size(vm) != r->meta.config.memory)
 		return vm_fail(err, -EINVAL, "%s: the machine's memory is not the trace's", r->path);
-	rc = load_checkpoint(r, &cp, err);
-	for (i = 0; !rc && i < cp.runs; i++)
-		rc = load_run(r, &cp.run[i], vm_ram(vm) + cp.run[i].first * PAGE_BYTES, err);
-	if (!rc) {
-		rc = vm_snapshot_load(vm, cp.state, cp.state_len, &why);
-		if (rc)
-			vm_fail(err, rc, "%s: checkpoints[0]: %s", r->path, why.text);
+	content = calloc(pages, sizeof(*content));
+	if (!content)
+		return vm_fail(err, -ENOMEM, "%s: out of memory", r->path);
+	rc = contents_at(r, number, content, &s, err);
+	for (page = 0; !rc && page < pages; page++)
+		if (content[page])
+			rc = trace_page_load(r, content[page], vm_ram(vm) + page * PAGE_BYTES, err);
+	rc = rc ? rc : restore_state(r, &s, vm, err);
+	if (!rc && devices) {
+		*devices = s.devices;
+		*devices_len = s.devices_len;
+		s.devices = NULL;
 	}
-	checkpoint_free(&cp);
+	trace_state_free(&s);
+	free(content);
 	return rc;
+}
+
+int trace_reader_restore(struct trace_reader *r, struct vm *vm, struct vm_error *err)
+{
+	return trace_reader_restore_at(r, 0, vm, NULL, NULL, err);
 }
 
 /* ---- Decoded chunks ---------------------------------------------------------------------------------------- */
@@ -815,6 +888,77 @@ static int skip_record(void *self, enum vm_stream stream, uint64_t icount, const
 	return 0;
 }
 
+/* The checkpoints against the digests in the events before them: registers, and memory page by page. */
+struct memory_sum {
+	uint64_t *part; /* each page's part of the digest */
+	uint64_t sum;
+};
+
+static uint64_t page_part(uint64_t number, const uint8_t *page)
+{
+	static const uint8_t zero[PAGE_BYTES];
+
+	return memcmp(page, zero, PAGE_BYTES) ? digest64(page, PAGE_BYTES, number) : 0;
+}
+
+static int sum_pages(struct trace_reader *r, const struct trace_state *s, struct memory_sum *m, struct vm_error *err)
+{
+	uint8_t page[PAGE_BYTES];
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < s->pages; i++) {
+		uint64_t part, number = s->page[i];
+
+		rc = trace_page_load(r, s->content[i], page, err);
+		if (rc)
+			break;
+		part = page_part(number, page);
+		m->sum += part - m->part[number];
+		m->part[number] = part;
+	}
+	return rc;
+}
+
+static int check_state_event(struct trace_reader *r, struct trace_cursor *c, const struct trace_state *s, const struct memory_sum *m,
+                             struct vm_error *err)
+{
+	struct event ev = { 0 };
+	int rc = trace_cursor_seek(c, s->seq - 1, err);
+
+	rc = rc ? rc : trace_cursor_next(c, &ev, NULL, err);
+	if (rc < 0)
+		return rc;
+	if (!rc || ev.kind != EV_CHECKPOINT || ev.icount != s->icount)
+		return bad_seq(r, err, DB_RESUME, s->seq, "does not follow a checkpoint event");
+	if (ev.addr != digest64(s->state, s->state_len, 0))
+		return bad_seq(r, err, DB_RESUME, s->seq, "the registers are not those of the event before it");
+	if (ev.value != m->sum)
+		return bad_seq(r, err, DB_RESUME, s->seq, "the memory is not that of the event before it");
+	return 0;
+}
+
+static int check_states(struct trace_reader *r, struct vm_error *err)
+{
+	struct memory_sum m = { .part = calloc(r->meta.config.memory / PAGE_BYTES, sizeof(*m.part)) };
+	struct trace_cursor *c = NULL;
+	int rc = m.part ? trace_cursor_open(&c, r, err) : vm_fail(err, -ENOMEM, "%s: out of memory", r->path);
+
+	for (size_t i = 0; !rc && i < trace_checkpoint_count(r); i++) {
+		struct trace_state s;
+
+		rc = trace_state_load(r, i, &s, err);
+		if (rc)
+			break;
+		rc = sum_pages(r, &s, &m, err);
+		if (!rc && i)
+			rc = check_state_event(r, c, &s, &m, err);
+		trace_state_free(&s);
+	}
+	trace_cursor_close(c);
+	free(m.part);
+	return rc;
+}
+
 /* Nothing beyond what is referred to: one cost chunk an event chunk, as many bytes as the summary says. */
 static int check_totals(struct trace_reader *r, struct vm_error *err)
 {
@@ -842,6 +986,7 @@ int trace_reader_check(struct trace_reader *r, void (*progress)(void *self, doub
 	rc = rc ? rc : check_events(r, d, progress, self, err);
 	rc = rc ? rc : trace_console_each(r, skip_record, NULL, err);
 	rc = rc ? rc : check_totals(r, err);
+	rc = rc ? rc : check_states(r, err);
 	if (!rc && digest_value(d) != r->meta.digest)
 		rc = bad_value(r, err, DB_META, KEY_SUMMARY, "the digest is not that of the events");
 	digest_destroy(d);

@@ -54,12 +54,23 @@ struct trace_meta {
 
 /* ---- Writer ------------------------------------------------------------------------------------------------ */
 
+/*
+ * A checkpoint that a run can go on from is stored at an EV_CHECKPOINT when so many instructions have passed since the
+ * one before: about a second of the interpreter's time, so that no icount is further than that from a checkpoint.
+ */
+#define TRACE_CHECKPOINT_SPACING 300000000ull
+#define TRACE_CHECKPOINT_PERCENT 20
+#define TRACE_CHECKPOINT_FLOOR (64ull << 20)
+
 struct trace_writer;
 
 struct trace_writer_options {
 	bool overwrite;          /* an existing file is replaced; otherwise -EEXIST */
 	uint64_t map_size;       /* initial LMDB map in bytes; grows by itself; 0 = default */
 	unsigned commit_ms;      /* commit at least this often; 0 = default 100 */
+	/* Percent by which checkpoints may make the trace grow; 0 = default: TRACE_CHECKPOINT_PERCENT, or TRACE_CHECKPOINT_FLOOR
+	 * bytes where that is more; negative: none are stored. */
+	int checkpoint_budget;
 };
 
 /* Create the file, store header and the VM's present memory and registers as checkpoint 0, commit, start the packing thread.
@@ -75,6 +86,7 @@ void trace_writer_console(struct trace_writer *w, enum vm_stream stream, const u
 struct trace_writer_stats {
 	uint64_t events, bytes, chunks, commits;
 	uint64_t pack_ns; /* CPU time of the packing thread */
+	uint64_t checkpoints, checkpoint_bytes; /* stored after the first, and what they took */
 };
 void trace_writer_get_stats(const struct trace_writer *w, struct trace_writer_stats *out);
 /* Flush, commit, free, also after a failure: then returns that failure; what was committed before stays replayable.
@@ -89,6 +101,40 @@ struct trace_reader;
 int trace_reader_open(struct trace_reader **out, const char *path, struct vm_error *err);
 void trace_reader_close(struct trace_reader *r);
 const struct trace_meta *trace_reader_meta(const struct trace_reader *r);
+
+/*
+ * Checkpoints that a run can go on from, ascending. Number 0 is the state before the first instruction; old traces have
+ * no others. Each lists the pages that may differ from the one before it, by the numbers of their contents: equal
+ * numbers are equal contents; 0 is the page of zeros.
+ */
+struct trace_checkpoint {
+	uint64_t seq;    /* number of the next event */
+	uint64_t icount; /* not verified before the state is loaded */
+};
+size_t trace_checkpoint_count(const struct trace_reader *r);
+void trace_checkpoint_info(const struct trace_reader *r, size_t number, struct trace_checkpoint *out);
+/* The last checkpoint at or before this icount. */
+size_t trace_checkpoint_before(const struct trace_reader *r, uint64_t icount);
+/* Stored bytes of all checkpoints after the first. */
+uint64_t trace_checkpoint_bytes(const struct trace_reader *r);
+
+struct trace_state {
+	uint64_t seq, icount;
+	uint8_t *state, *progress, *devices; /* progress (in number 0) and devices may be absent: NULL, 0 */
+	size_t state_len, progress_len, devices_len;
+	uint64_t *page;                      /* ascending, below the number of pages of RAM */
+	int64_t *content;
+	size_t pages;
+};
+/* On success free with trace_state_free. */
+int trace_state_load(struct trace_reader *r, size_t number, struct trace_state *out, struct vm_error *err);
+void trace_state_free(struct trace_state *s);
+/* 4096 bytes of page contents by number; any number may be asked for. Neighbours are cheap. */
+int trace_page_load(struct trace_reader *r, int64_t content, uint8_t *page, struct vm_error *err);
+/* Set up a freshly created VM (made with meta->config) from a checkpoint. devices (may be NULL) gets a copy of the
+ * devices' state, for free(); NULL when there is none. */
+int trace_reader_restore_at(struct trace_reader *r, size_t number, struct vm *vm, uint8_t **devices, size_t *devices_len,
+                            struct vm_error *err);
 
 /* Set up a freshly created VM (made with meta->config) from checkpoint 0: RAM and registers. */
 int trace_reader_restore(struct trace_reader *r, struct vm *vm, struct vm_error *err);

@@ -31,11 +31,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "recorder/checkpoints.h"
 #include "recorder/codec.h"
 #include "recorder/db.h"
 #include "recorder/digest.h"
 #include "recorder/trace.h"
 #include "vmm/bug.h"
+#include "vmm/debug.h"
 #include "vmm/snapshot.h"
 
 #define RING (2 * TRACE_CHUNK_EVENTS) /* slots, a power of two */
@@ -69,6 +71,8 @@ struct trace_writer {
 	uint64_t tail_seen; /* tail as last read */
 	uint64_t kicked;    /* head when the packing thread was last woken */
 	uint64_t last_icount;
+	struct checkpoints *checkpoints; /* NULL: none are stored; its functions say whose they are */
+	uint64_t base_bytes;             /* of checkpoint 0's pages */
 
 	/* shared */
 	_Alignas(64) _Atomic uint64_t head;
@@ -93,6 +97,7 @@ struct trace_writer {
 	struct trace_meta committed; /* of what is in the file */
 	uint64_t commits, console_batches;
 	unsigned commit_ms;
+	bool stored_part; /* of a checkpoint, the last time around: there may be another */
 	struct timespec start;
 	struct open_chunk chunk;
 	struct event_cost *costs;
@@ -115,6 +120,8 @@ static void fail_writer(struct trace_writer *w, int status, const struct vm_erro
 		w->error = *why;
 	}
 	atomic_store(&w->failed, true);
+	if (w->checkpoints)
+		checkpoints_give_up(w->checkpoints);
 	pthread_cond_broadcast(&w->room);
 	pthread_mutex_unlock(&w->lock);
 }
@@ -195,6 +202,10 @@ static bool writer_event(void *self, const struct event *ev)
 	if (unlikely(ev->blob_len) && !take_blob(w, &slot->ev))
 		return false;
 	w->written = n + 1;
+	if (unlikely(ev->kind == EV_CHECKPOINT) && w->checkpoints &&
+	    checkpoints_take(w->checkpoints, n + 1, ev->icount,
+	                     w->base_bytes + atomic_load_explicit(&w->stat_bytes, memory_order_relaxed)))
+		kick(w);
 	if (unlikely(n - w->kicked >= TRACE_CHUNK_EVENTS))
 		kick(w);
 	return true;
@@ -277,6 +288,8 @@ void trace_writer_get_stats(const struct trace_writer *w, struct trace_writer_st
 		.commits = atomic_load_explicit(&w->stat_commits, memory_order_relaxed),
 		.pack_ns = atomic_load_explicit(&w->stat_pack_ns, memory_order_relaxed),
 	};
+	if (w->checkpoints)
+		checkpoints_stats(w->checkpoints, &out->checkpoints, &out->checkpoint_bytes);
 }
 
 /* ---- Packing thread ---------------------------------------------------------------------------------------- */
@@ -455,6 +468,7 @@ static int pack_once(struct trace_writer *w, bool *more, struct vm_error *err)
 	uint32_t count = 0;
 	int rc;
 
+	w->stored_part = false;
 	rc = encode_slots(w, &count, err);
 	if (!rc && count)
 		rc = pack_chunk(w, count, &b, err);
@@ -462,7 +476,9 @@ static int pack_once(struct trace_writer *w, bool *more, struct vm_error *err)
 		rc = pack_console(w, &b, err);
 	if (!rc && b.count)
 		rc = commit_with_summary(w, &b, err);
-	*more = !rc && b.count;
+	if (!rc && w->checkpoints)
+		rc = checkpoints_store(w->checkpoints, w->db, w->codec, w->meta.events, &w->stored_part, err);
+	*more = !rc && (b.count || w->stored_part);
 	return rc;
 }
 
@@ -496,7 +512,8 @@ static bool wait_for_work(struct trace_writer *w)
 	int rc = 0;
 
 	pthread_mutex_lock(&w->lock);
-	while (!rc && !w->stopping && waiting(w) < TRACE_CHUNK_EVENTS && atomic_load(&w->blob_bytes) < BLOBS_MAX / 2)
+	while (!rc && !w->stopping && waiting(w) < TRACE_CHUNK_EVENTS && atomic_load(&w->blob_bytes) < BLOBS_MAX / 2 &&
+	       !(w->checkpoints && checkpoints_waiting(w->checkpoints)))
 		rc = pthread_cond_timedwait(&w->work, &w->lock, &until);
 	go_on = !w->stopping;
 	pthread_mutex_unlock(&w->lock);
@@ -514,7 +531,7 @@ static void *pack_thread(void *self)
 		go_on = wait_for_work(w);
 		do
 			rc = pack_once(w, &more, &err);
-		while (more && (!go_on || chunk_is_full(&w->chunk)));
+		while (more && (!go_on || chunk_is_full(&w->chunk) || w->stored_part));
 		atomic_store_explicit(&w->stat_pack_ns, thread_ns(), memory_order_relaxed);
 	} while (go_on && !rc);
 	if (rc)
@@ -618,6 +635,7 @@ static int store_some_runs(struct trace_writer *w, struct vm *vm, const struct p
 	}
 	for (i = 0; !rc && i < count; at += put[i++].value_len)
 		put[i].value = values.data + at;
+	w->base_bytes += values.len;
 	rc = rc ? out_of_memory(err) : db_commit(w->db, put, count, err);
 	bytes_free(&values);
 	free(put);
@@ -646,6 +664,7 @@ static int store_checkpoint(struct trace_writer *w, struct vm *vm, struct vm_err
 	struct batch b = { .count = 0 };
 	int rc;
 
+	cp.icount = vm_moment(vm).icount;
 	cp.state_len = vm_snapshot_save(vm, state);
 	digest_state(w->digest, cp.state, cp.state_len);
 	rc = find_runs(w, vm, &cp) ? out_of_memory(err) : store_runs(w, vm, &cp, err);
@@ -656,6 +675,8 @@ static int store_checkpoint(struct trace_writer *w, struct vm *vm, struct vm_err
 		batch_add(&b, DB_CHECKPOINTS, key, sizeof(key), &value, false);
 		rc = commit_with_summary(w, &b, err);
 	}
+	if (!rc && w->checkpoints)
+		rc = checkpoints_begin(w->checkpoints, vm, &cp, w->db, w->codec, err);
 	bytes_free(&value);
 	free(cp.run);
 	return rc;
@@ -698,6 +719,7 @@ static void free_writer(struct trace_writer *w)
 	free_ring(w);
 	codec_destroy(w->codec);
 	digest_destroy(w->digest);
+	checkpoints_destroy(w->checkpoints);
 	free(w->costs);
 	free(w->console.record);
 	bytes_free(&w->console.data);
@@ -765,7 +787,8 @@ int trace_writer_create(struct trace_writer **out, const char *path, const struc
 	take_header(&w->meta, meta);
 	w->commit_ms = o->commit_ms ? o->commit_ms : COMMIT_MS;
 	clock_gettime(CLOCK_MONOTONIC, &w->start);
-	rc = db_create(&w->db, path, o->overwrite, o->map_size, err);
+	rc = o->checkpoint_budget < 0 ? 0 : checkpoints_create(&w->checkpoints, vm, o->checkpoint_budget);
+	rc = rc ? out_of_memory(err) : db_create(&w->db, path, o->overwrite, o->map_size, err);
 	rc = rc ? rc : store_header(w, err);
 	rc = rc ? rc : store_checkpoint(w, vm, err);
 	clock_gettime(CLOCK_MONOTONIC, &w->start);

@@ -18,22 +18,26 @@ struct record_options {
 	struct machine_options machine;
 	char *output;
 	int force;
+	char *budget; /* of checkpoints, percent */
 };
 
 static const struct usage usage = {
 	.command = "ringside record",
 	.arguments = "GUEST",
-	.about = "Runs a guest as `ringside run` does and writes every fault, device access, interrupt and input to a trace (" DEFAULT_TRACE ").\n"
-		 "The trace needs nothing else: no guest files, no devices. However the recording ends, what was committed (at least\n"
-		 "every 100 ms) can be replayed. Two recordings of a guest without outside input have the same digest.",
+	.about = "Runs a guest as `ringside run` does and writes every fault, device access, interrupt and input to a "
+	         "trace (" DEFAULT_TRACE ").\n"
+	         "The trace needs nothing else: no guest files, no devices. However the recording ends, what was "
+	         "committed (at least\n"
+	         "every 100 ms) can be replayed. Two recordings of a guest without outside input have the same digest.",
 	.examples = "  ringside record build/guests/demo.elf\n"
-		    "  ringside record -o boot.trace --initrd initrd.gz --append 'console=ttyS0' vmlinuz\n"
-		    "  ringside record -o boot.trace --force --format json --serial none kernel.elf",
+	            "  ringside record -o boot.trace --initrd initrd.gz --append 'console=ttyS0' vmlinuz\n"
+	            "  ringside record -o boot.trace --force --format json --serial none kernel.elf",
 	.min_args = 1,
 	.max_args = 1,
 };
 
-static void fill_meta(struct trace_meta *meta, const struct session *s, const struct machine_options *m, const struct vm_config *config)
+static void fill_meta(struct trace_meta *meta, const struct session *s, const struct machine_options *m,
+                      const struct vm_config *config)
 {
 	memset(meta, 0, sizeof(*meta));
 	meta->format_version = TRACE_FORMAT_VERSION;
@@ -54,14 +58,30 @@ static void on_console(void *self, enum vm_stream stream, const uint8_t *bytes, 
 	trace_writer_console(self, stream, bytes, len);
 }
 
+/* Of the writer's option: 0 is its default, none is negative. */
+static bool parse_budget(const char *text, int *budget)
+{
+	uint64_t percent;
+
+	*budget = 0;
+	if (!text)
+		return true;
+	if (!tool_parse_count(text, &percent) || percent > 1000)
+		return false;
+	*budget = percent ? (int)percent : -1;
+	return true;
+}
+
 static int open_writer(struct trace_writer **out, const struct record_options *o, const char *path, struct session *s,
                        const struct vm_config *config)
 {
-	const struct trace_writer_options options = { .overwrite = o->force };
+	struct trace_writer_options options = { .overwrite = o->force };
 	struct trace_meta meta;
 	struct vm_error err;
 	int rc;
 
+	if (!parse_budget(o->budget, &options.checkpoint_budget))
+		return tool_error(TOOL_USAGE, "--checkpoint-budget %s: must be a percentage, 0 to 1000", o->budget);
 	fill_meta(&meta, s, &o->machine, config);
 	rc = trace_writer_create(out, path, &meta, s->vm, &options, &err);
 	if (rc == -EEXIST)
@@ -124,6 +144,9 @@ int cmd_record(int argc, const char **argv)
 	const struct poptOption table[] = {
 		{ NULL, 'o', POPT_ARG_STRING, &o.output, 0, "The trace to write (" DEFAULT_TRACE ")", "TRACE" },
 		{ "force", 'f', POPT_ARG_NONE, &o.force, 0, "Replace an existing trace", NULL },
+		{ "checkpoint-budget", 0, POPT_ARG_STRING, &o.budget, 0,
+		  "Let checkpoints make the trace grow by so much at most; 0: none (20, or 64 MiB where that is more)",
+		  "PERCENT" },
 		{ NULL, 0, POPT_ARG_INCLUDE_TABLE, machine, 0, "The machine:", NULL },
 		POPT_TABLEEND,
 	};

@@ -77,6 +77,13 @@ static bool session_idle(void *self, const struct vm_now *now)
 	return s->devices.idle(s->devices.self, now) || console_interrupted(s->console);
 }
 
+static size_t session_save(void *self, uint8_t *buf, size_t room)
+{
+	struct session *s = self;
+
+	return s->devices.save(s->devices.self, buf, room);
+}
+
 static void session_console(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len)
 {
 	struct session *s = self;
@@ -112,7 +119,9 @@ static int open_machine(struct session *s, const struct machine_options *m, cons
 		                      .mmio_write = session_mmio_write,
 		                      .tsc = session_tsc,
 		                      .poll = session_poll,
-		                      .idle = session_idle };
+		                      .idle = session_idle,
+		                      .save = session_save };
+	vm_plug(s->vm, &s->input, NULL);
 	return 0;
 }
 

@@ -1,0 +1,42 @@
+/*
+ * checkpoints.h - the writer's side of checkpoints that a run can go on from: copied on the vCPU's thread, stored on the
+ * packing thread.
+ *
+ * The vCPU's thread copies the pages written since the checkpoint before into parts, and hands each part over; that is
+ * all it does. The packing thread finds out which contents are new (by hash: each is stored once in a trace), packs
+ * them, and at last stores the list. What a checkpoint may cost is decided before it is taken; pages of one that was
+ * not are owed to the next.
+ *
+ * Called by writer.c only.
+ */
+#ifndef RINGSIDE_RECORDER_CHECKPOINTS_H
+#define RINGSIDE_RECORDER_CHECKPOINTS_H
+
+#include "recorder/codec.h"
+#include "recorder/db.h"
+
+struct checkpoints;
+
+/* budget: trace_writer_options.checkpoint_budget, not negative. The VM is borrowed, and used by checkpoints_take() only. -ENOMEM. */
+int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget);
+void checkpoints_destroy(struct checkpoints *k); /* NULL is fine */
+
+/* Before anything runs: remember the contents of checkpoint 0, and store what a run needs to go on from there. */
+int checkpoints_begin(struct checkpoints *k, struct vm *vm, const struct checkpoint *first, struct db *db,
+                      struct codec *codec, struct vm_error *err);
+
+/* vCPU's thread, at an EV_CHECKPOINT, told already. `seq`: number of the event after it. `trace_bytes`: the trace's size without
+ * checkpoints. Blocks only when the packing thread is a bounded amount of pages behind. True: there is work for that thread. */
+bool checkpoints_take(struct checkpoints *k, uint64_t seq, uint64_t icount, uint64_t trace_bytes);
+
+/* Packing thread. `events`: how many are committed; a checkpoint waits until those before it are. *more: something was stored. */
+int checkpoints_store(struct checkpoints *k, struct db *db, struct codec *codec, uint64_t events, bool *more,
+                      struct vm_error *err);
+/* Parts came in since the last checkpoints_store(). */
+bool checkpoints_waiting(struct checkpoints *k);
+/* Nobody will store any more: checkpoints_take() must not wait. */
+void checkpoints_give_up(struct checkpoints *k);
+/* Any thread. */
+void checkpoints_stats(const struct checkpoints *k, uint64_t *count, uint64_t *bytes);
+
+#endif
