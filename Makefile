@@ -69,14 +69,14 @@ setup:
 	@tools/setup.sh
 
 demo: setup
-	@$(AGAIN) all $(BUILD)/guests/demo.elf
+	+@$(AGAIN) all $(BUILD)/guests/demo.elf
 	@BUILD=$(BUILD) tools/demo.sh
 
 check: setup
-	@$(AGAIN) run-tests
+	+@$(AGAIN) run-tests
 
 bench: setup
-	@$(AGAIN) all guests
+	+@$(AGAIN) all guests
 	@BUILD=$(BUILD) tools/bench.sh
 
 guests: setup
@@ -98,20 +98,20 @@ check-guests: tests
 
 # Sanitizers make everything several times slower: scripts see RINGSIDE_QUICK=1 and leave out repetition, not kinds of tests.
 check-san: setup
-	@$(SAN_MAKE) tests
+	+@$(SAN_MAKE) tests
 	@BUILD=build-san RINGSIDE_QUICK=1 tests/run.sh '$(T)'
 
 fuzz-build:
-	@$(FUZZ_MAKE) fuzz-programs
+	+@$(FUZZ_MAKE) fuzz-programs
 
 fuzz-programs: $(FUZZ)
 
 fuzz: setup
-	@$(AGAIN) all fuzz-build
+	+@$(AGAIN) all fuzz-build
 	@FUZZ=build-fuzz/fuzz SECONDS_EACH=$(SECONDS) tests/fuzz.sh
 
 lint: setup
-	@$(AGAIN) -s $(PB_HEADERS)
+	+@$(AGAIN) -s $(PB_HEADERS)
 	@BUILD=$(BUILD) tools/lint/lint.sh
 
 format:

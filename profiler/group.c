@@ -67,10 +67,8 @@ static bool takes_synchronous(const struct cell *c)
 	case EV_INPUT:
 	case EV_MARKER:
 	case EV_CHECKPOINT:
-	case EV_END:
-		return false;
-	default:
-		return true;
+	case EV_END: return false;
+	default: return true;
 	}
 }
 
@@ -222,13 +220,13 @@ static int order_id(const void *a, const void *b)
 }
 
 /* Descending in the figure. */
-#define ORDER(fn, figure)                                                                                      \
-	static int fn(const void *a, const void *b)                                                            \
-	{                                                                                                      \
-		const struct profile_row *x = a, *y = b;                                                       \
-		int r = compare_u64(y->figure, x->figure);                                                     \
-                                                                                                               \
-		return r ? r : order_id(a, b);                                                                 \
+#define ORDER(fn, figure)                                                                                              \
+	static int fn(const void *a, const void *b)                                                                    \
+	{                                                                                                              \
+		const struct profile_row *x = a, *y = b;                                                               \
+		int r = compare_u64(y->figure, x->figure);                                                             \
+                                                                                                                       \
+		return r ? r : order_id(a, b);                                                                         \
 	}
 
 ORDER(order_time, total)
@@ -245,8 +243,8 @@ struct profile_sort {
 };
 
 static const struct profile_sort sorts[] = {
-	{ "time", order_time }, { "count", order_count }, { "mean", order_mean }, { "p50", order_p50 }, { "p95", order_p95 },
-	{ "p99", order_p99 },   { "max", order_max },     { "id", order_id },
+	{ "time", order_time }, { "count", order_count }, { "mean", order_mean }, { "p50", order_p50 },
+	{ "p95", order_p95 },   { "p99", order_p99 },     { "max", order_max },   { "id", order_id },
 };
 const char profile_sort_names[] = "time, count, mean, p50, p95, p99, max, id";
 
@@ -277,8 +275,8 @@ static int compare_keyed(const void *a, const void *b)
 }
 
 /* row_of[cell] = its row's number or NO_ROW; Returns the number of rows, or -ENOMEM. */
-static long make_rows(const struct profile *p, const struct grouping *g, const struct symbols *symbols, uint32_t *row_of,
-                      struct profile_row **out)
+static long make_rows(const struct profile *p, const struct grouping *g, const struct symbols *symbols,
+                      uint32_t *row_of, struct profile_row **out)
 {
 	struct keyed_cell *keyed = calloc(p->cell_count + 1, sizeof(*keyed));
 	struct profile_row *rows;
@@ -360,7 +358,8 @@ static int fill_figures(const struct profile *p, const uint32_t *row_of, struct 
 	return 0;
 }
 
-static int table_fill(struct profile *p, const struct grouping *g, const struct symbols *symbols, struct profile_table *out)
+static int table_fill(struct profile *p, const struct grouping *g, const struct symbols *symbols,
+                      struct profile_table *out)
 {
 	uint32_t *row_of = calloc(p->cell_count + 1, sizeof(*row_of));
 	int r = row_of ? profile_sort_samples(p) : -ENOMEM;

@@ -83,12 +83,12 @@ const char *mmio_name(uint32_t page)
 
 /* SDM vol. 3A, table 6-1 */
 static const char *const exceptions[32] = {
-	[0] = "#DE divide error", [1] = "#DB debug",            [2] = "NMI",
-	[3] = "#BP breakpoint",   [4] = "#OF overflow",         [5] = "#BR bound",
-	[6] = "#UD undefined",    [7] = "#NM no fpu",           [8] = "#DF double fault",
-	[10] = "#TS bad tss",     [11] = "#NP not present",     [12] = "#SS stack",
-	[13] = "#GP protection",  [14] = "#PF page fault",      [16] = "#MF x87",
-	[17] = "#AC alignment",   [18] = "#MC machine check",   [19] = "#XM simd",
+	[0] = "#DE divide error", [1] = "#DB debug",          [2] = "NMI",
+	[3] = "#BP breakpoint",   [4] = "#OF overflow",       [5] = "#BR bound",
+	[6] = "#UD undefined",    [7] = "#NM no fpu",         [8] = "#DF double fault",
+	[10] = "#TS bad tss",     [11] = "#NP not present",   [12] = "#SS stack",
+	[13] = "#GP protection",  [14] = "#PF page fault",    [16] = "#MF x87",
+	[17] = "#AC alignment",   [18] = "#MC machine check", [19] = "#XM simd",
 };
 
 const char *exception_name(uint8_t vector)

@@ -98,8 +98,9 @@ static int write_data(const char *path, const struct profile_table *t, struct vm
 
 		row_label(t, row, label, sizeof(label));
 		fprintf(f, "%zu \"%s\" %.4f %" PRIu64 " %u %u %u %u %u\n", rows - i, label,
-		        report_percent(row->total, t->total), row->count, row->min ? row->min : 1, row->p50 ? row->p50 : 1,
-		        row->p95 ? row->p95 : 1, row->p99 ? row->p99 : 1, row->max ? row->max : 1);
+		        report_percent(row->total, t->total), row->count, row->min ? row->min : 1,
+		        row->p50 ? row->p50 : 1, row->p95 ? row->p95 : 1, row->p99 ? row->p99 : 1,
+		        row->max ? row->max : 1);
 	}
 	return close_checked(f, path, err);
 }
@@ -129,9 +130,10 @@ static void script_head(FILE *f, const char *path, const struct report *r, const
 	quoted(f, path);
 	fprintf(f, ".'.dat'\nset multiplot title ");
 	quoted(f, title);
-	fprintf(f, " font ',15'\n"
-	           "set label 1 '%" PRIu64 " events; model %s, sensitive %s; time is host cycles outside the guest'"
-	           " at screen 0.5, screen 1 offset 0,-2.6 center textcolor '#666666'\n",
+	fprintf(f,
+	        " font ',15'\n"
+	        "set label 1 '%" PRIu64 " events; model %s, sensitive %s; time is host cycles outside the guest'"
+	        " at screen 0.5, screen 1 offset 0,-2.6 center textcolor '#666666'\n",
 	        t->count, report_model_name(r->meta), report_policy_name(r->meta));
 }
 
@@ -166,7 +168,8 @@ static int write_script(const char *path, const struct report *r, const struct p
 	        "unset label 1\nset lmargin at screen 0.60\nset rmargin at screen 0.97\n"
 	        "set ytics scale 0\nset format y ''\nset logscale x\nset format x '%%.0s%%c'\nset xrange [*:*]\n"
 	        "set xlabel 'cost of one event, cycles' textcolor '#333333'\n"
-	        "set key at screen 0.97, screen 1 - 60.0 / %zu right vertical maxrows 1 width -2 samplen 1 textcolor '#333333'\n"
+	        "set key at screen 0.97, screen 1 - 60.0 / %zu right vertical maxrows 1 width -2 samplen 1 textcolor "
+	        "'#333333'\n"
 	        "plot data using 5:1:($9-$5):(0) with vectors nohead lw 1 lc '#cccccc' title 'min - max', \\\n"
 	        "     '' using 6:1:($8-$6):(0) with vectors nohead lw 4 lc '#a9c4e0' notitle, \\\n"
 	        "     '' using 6:1 with points pt 7 ps 1.1 lc '#3b6ea5' title 'p50', \\\n"

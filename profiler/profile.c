@@ -36,15 +36,11 @@ void profile_destroy(struct profile *p)
 static uint32_t event_detail(const struct event *ev)
 {
 	switch (ev->kind) {
-	case EV_PIO:
-		return (uint16_t)ev->addr;
-	case EV_MMIO:
-		return (uint32_t)(ev->addr >> 12);
+	case EV_PIO: return (uint16_t)ev->addr;
+	case EV_MMIO: return (uint32_t)(ev->addr >> 12);
 	case EV_EXCEPTION:
-	case EV_INTERRUPT:
-		return (uint8_t)ev->value;
-	default:
-		return 0;
+	case EV_INTERRUPT: return (uint8_t)ev->value;
+	default: return 0;
 	}
 }
 

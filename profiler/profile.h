@@ -30,10 +30,10 @@ int profile_read(struct profile *p, struct trace_reader *r, void (*progress)(voi
 /* Sums over all events, in cycles. */
 struct profile_totals {
 	uint64_t events;
-	uint64_t kinds[EV_KIND_MAX];  /* events of each kind */
+	uint64_t kinds[EV_KIND_MAX]; /* events of each kind */
 	uint64_t phases[PH_MAX];
-	uint64_t cost;                /* all phases but the guest's: what 100 % means in a table */
-	bool costs_ok;                /* the trace had cost columns for every event */
+	uint64_t cost; /* all phases but the guest's: what 100 % means in a table */
+	bool costs_ok; /* the trace had cost columns for every event */
 };
 void profile_totals(const struct profile *p, struct profile_totals *out);
 
@@ -43,11 +43,11 @@ enum profile_by { BY_INSN, BY_SITE, BY_SYMBOL, BY_PORT, BY_VECTOR, BY_MAX };
 #define PROFILE_COLUMN_SIZE 96
 
 struct profile_row {
-	uint32_t cell, order;              /* for profile_row_id() and the sort */
-	uint32_t min, p50, p95, p99, max;  /* nearest rank: the smallest cost that at least p % do not exceed */
+	uint32_t cell, order;             /* for profile_row_id() and the sort */
+	uint32_t min, p50, p95, p99, max; /* nearest rank: the smallest cost that at least p % do not exceed */
 	uint64_t count;
-	uint64_t total, mean;              /* cycles */
-	uint64_t phases[PH_MAX];           /* the same, apart; [PH_GUEST] is 0 */
+	uint64_t total, mean;    /* cycles */
+	uint64_t phases[PH_MAX]; /* the same, apart; [PH_GUEST] is 0 */
 };
 
 /* Valid as long as the profile and the symbols it was made from. */
@@ -55,12 +55,12 @@ struct profile_table {
 	const struct profile *profile;
 	const struct symbols *symbols;
 	enum profile_by by;
-	const char *name;                      /* "insn", ... */
-	const char *columns[PROFILE_COLUMNS];  /* names of the id columns, NULL after the last */
-	struct profile_row *rows;              /* sorted; at most `limit` */
+	const char *name;                     /* "insn", ... */
+	const char *columns[PROFILE_COLUMNS]; /* names of the id columns, NULL after the last */
+	struct profile_row *rows;             /* sorted; at most `limit` */
 	size_t row_count;
-	size_t rows_left_out;                  /* by the limit */
-	uint64_t count, total;                 /* over all rows, those left out too */
+	size_t rows_left_out;  /* by the limit */
+	uint64_t count, total; /* over all rows, those left out too */
 };
 
 /* Sorted by key, largest first ("id": by what the rows are). NULL when there is no such key or grouping of that name. */

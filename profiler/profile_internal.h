@@ -9,11 +9,11 @@
 /* All events with the same key. */
 struct cell {
 	uint64_t rip;
-	uint32_t detail;          /* port, page of MMIO, vector; 0 for other kinds */
+	uint32_t detail; /* port, page of MMIO, vector; 0 for other kinds */
 	uint16_t op;
 	uint8_t kind;
-	uint8_t flags;            /* CELL_* */
-	uint64_t phases[PH_MAX];  /* sums */
+	uint8_t flags;           /* CELL_* */
+	uint64_t phases[PH_MAX]; /* sums */
 };
 enum { CELL_WRITE = 1 << 0, CELL_USER = 1 << 1, CELL_SOFT = 1 << 2 };
 
@@ -25,11 +25,11 @@ struct sample {
 struct profile {
 	struct cell *cells;
 	size_t cell_count, cell_room;
-	uint32_t *slots;          /* open-addressing index of cells: cell + 1, 0 = free */
-	size_t slot_count;        /* a power of two */
+	uint32_t *slots;   /* open-addressing index of cells: cell + 1, 0 = free */
+	size_t slot_count; /* a power of two */
 	struct sample *samples;
 	size_t sample_count, sample_room;
-	bool sorted;              /* samples are in ascending order of cost */
+	bool sorted; /* samples are in ascending order of cost */
 	struct profile_totals totals;
 };
 

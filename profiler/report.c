@@ -11,12 +11,8 @@
 #include "profiler/report.h"
 
 static const char *const phase_titles[PH_MAX] = {
-	[PH_GUEST] = "guest instructions",
-	[PH_ENTRY] = "fault entry",
-	[PH_DECODE] = "decode and classify",
-	[PH_EMULATE] = "emulate",
-	[PH_DEVICE] = "device",
-	[PH_LOG] = "log",
+	[PH_GUEST] = "guest instructions", [PH_ENTRY] = "fault entry", [PH_DECODE] = "decode and classify",
+	[PH_EMULATE] = "emulate",          [PH_DEVICE] = "device",     [PH_LOG] = "log",
 };
 
 uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PHASES])
@@ -90,10 +86,10 @@ static void text_head(FILE *out, const struct report *r)
 
 	report_clean(line, sizeof(line), m->command_line);
 	fprintf(out, "%s%s\n", r->path, m->complete ? "" : "  (the recorder was stopped before the guest's end)");
-	fprintf(out, "  guest     model %s, sensitive %s, %" PRIu64 " MiB%s%s\n", report_model_name(m), report_policy_name(m),
-	        m->config.memory >> 20, *line ? ", " : "", line);
-	fprintf(out, "  run       %s instructions, %s events, %.3f s", grouped(m->icount, a), grouped(r->totals->events, b),
-	        seconds);
+	fprintf(out, "  guest     model %s, sensitive %s, %" PRIu64 " MiB%s%s\n", report_model_name(m),
+	        report_policy_name(m), m->config.memory >> 20, *line ? ", " : "", line);
+	fprintf(out, "  run       %s instructions, %s events, %.3f s", grouped(m->icount, a),
+	        grouped(r->totals->events, b), seconds);
 	if (m->run_ns)
 		fprintf(out, ", %.1f million instructions a second", (double)m->icount / 1e3 / ((double)m->run_ns / 1e6));
 	fprintf(out, "\n  paging    %s tlb fills,", grouped(m->counters.tlb_fills, a));
@@ -160,8 +156,8 @@ static void text_table_head(FILE *out, const struct report *r, const struct prof
 			*s = (char)toupper((unsigned char)*s);
 		fprintf(out, "%-*s ", width[c], name);
 	}
-	fprintf(out, "%10s %7s %7s %8s %8s %8s %8s %10s %8s %12s\n", "COUNT", "COUNT%", "TIME%", "MIN", "P50", "P95", "P99",
-	        "MAX", "MEAN", r->meta->tsc_hz ? "TOTAL us" : "TOTAL");
+	fprintf(out, "%10s %7s %7s %8s %8s %8s %8s %10s %8s %12s\n", "COUNT", "COUNT%", "TIME%", "MIN", "P50", "P95",
+	        "P99", "MAX", "MEAN", r->meta->tsc_hz ? "TOTAL us" : "TOTAL");
 }
 
 static void text_table(FILE *out, const struct report *r, const struct profile_table *t)
@@ -179,8 +175,8 @@ static void text_table(FILE *out, const struct report *r, const struct profile_t
 		for (int c = 0; c < PROFILE_COLUMNS && t->columns[c]; c++)
 			fprintf(out, "%-*s ", width[c], id.text[c]);
 		fprintf(out, "%10" PRIu64 " %6.2f%% %6.2f%% %8u %8u %8u %8u %10u %8" PRIu64 " ", row->count,
-		        report_percent(row->count, t->count), report_percent(row->total, t->total), row->min, row->p50, row->p95,
-		        row->p99, row->max, row->mean);
+		        report_percent(row->count, t->count), report_percent(row->total, t->total), row->min, row->p50,
+		        row->p95, row->p99, row->max, row->mean);
 		if (r->meta->tsc_hz)
 			fprintf(out, "%12.1f\n", report_us(r, row->total));
 		else
@@ -189,8 +185,8 @@ static void text_table(FILE *out, const struct report *r, const struct profile_t
 		total += row->total;
 	}
 	if (t->rows_left_out)
-		fprintf(out, "and %zu more rows: %" PRIu64 " events, %.2f%% of time (--limit 0 shows all)\n", t->rows_left_out,
-		        t->count - count, report_percent(t->total - total, t->total));
+		fprintf(out, "and %zu more rows: %" PRIu64 " events, %.2f%% of time (--limit 0 shows all)\n",
+		        t->rows_left_out, t->count - count, report_percent(t->total - total, t->total));
 	if (!t->row_count)
 		fprintf(out, "(no such events)\n");
 }

@@ -10,7 +10,7 @@
 
 /* Everything is borrowed. */
 struct report {
-	const char *path;                  /* the trace's, as given */
+	const char *path; /* the trace's, as given */
 	const struct trace_meta *meta;
 	const struct profile_totals *totals;
 	const struct profile_table *tables;
@@ -19,8 +19,8 @@ struct report {
 
 /* One line of the account of a run's time. The lines add up to the run. */
 struct report_phase {
-	const char *key;                   /* event_phase_name(), or "rest" */
-	const char *title;                 /* for people */
+	const char *key;   /* event_phase_name(), or "rest" */
+	const char *title; /* for people */
 	uint64_t cycles;
 };
 #define REPORT_PHASES (PH_MAX + 1)

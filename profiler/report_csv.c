@@ -40,8 +40,8 @@ static void csv_table(FILE *out, const struct profile_table *t)
 			fputc(',', out);
 		}
 		fprintf(out, "%" PRIu64 ",%.4f,%.4f,%u,%u,%u,%u,%u,%" PRIu64 ",%" PRIu64, row->count,
-		        report_percent(row->count, t->count), report_percent(row->total, t->total), row->min, row->p50, row->p95,
-		        row->p99, row->max, row->mean, row->total);
+		        report_percent(row->count, t->count), report_percent(row->total, t->total), row->min, row->p50,
+		        row->p95, row->p99, row->max, row->mean, row->total);
 		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 			fprintf(out, ",%" PRIu64, row->phases[ph]);
 		fputc('\n', out);

@@ -174,8 +174,8 @@ int symbols_open(struct symbols **out, const char *path, struct vm_error *err)
 	if (r) {
 		symbols_close(s);
 		return vm_fail(err, r, "%s: %s", path,
-		               r == -EBADMSG ? "no symbols: neither an ELF file with a symbol table nor a System.map" :
-		                               strerror(-r));
+		               r == -EBADMSG ? "no symbols: neither an ELF file with a symbol table nor a System.map"
+		                             : strerror(-r));
 	}
 	*out = s;
 	return 0;

@@ -30,14 +30,16 @@ struct profile_plan {
 static const struct usage profile_usage = {
 	.command = "ringside profile",
 	.arguments = "TRACE",
-	.about = "Says what each event of a recording cost the VMM: how often, how dear, where. Counts are exact; costs are\n"
-		 "cycles of the recording host. Where the time of the whole run went comes first, then a table a grouping:\n"
-		 "insn, site, symbol, port (and MMIO page), vector.",
+	.about = "Says what each event of a recording cost the VMM: how often, how dear, where. Counts are exact; "
+	         "costs are\n"
+	         "cycles of the recording host. Where the time of the whole run went comes first, then a table a "
+	         "grouping:\n"
+	         "insn, site, symbol, port (and MMIO page), vector.",
 	.examples = "  ringside profile ringside.trace\n"
-		    "  ringside profile --by site,port --sort count --limit 0 ringside.trace\n"
-		    "  ringside profile --by symbol --symbols System.map ringside.trace\n"
-		    "  ringside profile --format json ringside.trace | jq '.tables[0].rows[0]'\n"
-		    "  ringside profile --plot cost.png --plot cost.svg ringside.trace",
+	            "  ringside profile --by site,port --sort count --limit 0 ringside.trace\n"
+	            "  ringside profile --by symbol --symbols System.map ringside.trace\n"
+	            "  ringside profile --format json ringside.trace | jq '.tables[0].rows[0]'\n"
+	            "  ringside profile --plot cost.png --plot cost.svg ringside.trace",
 	.min_args = 1,
 	.max_args = 1,
 };
@@ -111,8 +113,8 @@ static int print_report(const struct profile_plan *plan, const struct report *r,
 }
 
 /* r: path and meta are set. */
-static int report_profile(struct profile *p, const struct profile_plan *plan, const struct symbols *symbols, struct report r,
-                          char **plots)
+static int report_profile(struct profile *p, const struct profile_plan *plan, const struct symbols *symbols,
+                          struct report r, char **plots)
 {
 	struct profile_table tables[BY_MAX];
 	struct profile_totals totals;
@@ -123,7 +125,8 @@ static int report_profile(struct profile *p, const struct profile_plan *plan, co
 	r.totals = &totals;
 	r.tables = tables;
 	while (status == TOOL_OK && r.table_count < plan->by_count) {
-		int rc = profile_table(p, plan->by[r.table_count], plan->sort, plan->limit, symbols, &tables[r.table_count], &err);
+		int rc = profile_table(p, plan->by[r.table_count], plan->sort, plan->limit, symbols,
+		                       &tables[r.table_count], &err);
 
 		if (rc)
 			status = tool_fail(rc, &err);
@@ -181,11 +184,13 @@ int cmd_profile(int argc, const char **argv)
 {
 	struct profile_options o = { 0 };
 	const struct poptOption table[] = {
-		{ "by", 0, POPT_ARG_STRING, &o.by, 0, "Groupings: insn, site, symbol, port, vector, or all (insn)", "LIST" },
+		{ "by", 0, POPT_ARG_STRING, &o.by, 0, "Groupings: insn, site, symbol, port, vector, or all (insn)",
+		  "LIST" },
 		{ "format", 0, POPT_ARG_STRING, &o.format, 0, "Form of the report (text)", "text|json|csv|pb" },
 		{ "sort", 0, POPT_ARG_STRING, &o.sort, 0, "time, count, mean, p50, p95, p99, max, id (time)", "KEY" },
 		{ "limit", 0, POPT_ARG_STRING, &o.limit, 0, "Rows of a table, 0 for all (20)", "N" },
-		{ "symbols", 0, POPT_ARG_STRING, &o.symbols, 0, "Names of the guest's addresses: an ELF file or a System.map", "FILE" },
+		{ "symbols", 0, POPT_ARG_STRING, &o.symbols, 0,
+		  "Names of the guest's addresses: an ELF file or a System.map", "FILE" },
 		{ "plot", 0, POPT_ARG_ARGV, &o.plots, 0, "Draw the first table; may be repeated", "FILE.png|FILE.svg" },
 		OPTIONS_END,
 	};

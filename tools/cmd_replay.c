@@ -25,11 +25,13 @@ struct replay_cli {
 static const struct usage usage = {
 	.command = "ringside replay",
 	.arguments = "TRACE",
-	.about = "Runs a trace again without guest files and without devices, compares every event with the recording, and stops at\n"
-		 "the first that differs (status 4). The result goes to stdout, or to stderr when the guest's console is there.",
+	.about = "Runs a trace again without guest files and without devices, compares every event with the recording, "
+	         "and stops at\n"
+	         "the first that differs (status 4). The result goes to stdout, or to stderr when the guest's console "
+	         "is there.",
 	.examples = "  ringside replay ringside.trace\n"
-		    "  ringside replay --serial stdio ringside.trace\n"
-		    "  ringside replay --to 100M --format json ringside.trace",
+	            "  ringside replay --serial stdio ringside.trace\n"
+	            "  ringside replay --to 100M --format json ringside.trace",
 	.min_args = 1,
 	.max_args = 1,
 };
@@ -78,21 +80,25 @@ static double mips(const struct replay_result *r)
 
 static void print_text(FILE *out, const char *path, const struct replay_result *r)
 {
-	fprintf(out, "ringside: replayed %s: %" PRIu64 " events verified, %" PRIu64 " instructions, %.3f s, %.1f MIPS: %s\n", path, r->events,
-	        r->icount, (double)r->run_ns / 1e9, mips(r),
-	        r->truncated              ? "the trace ends here, its recorder was stopped before the guest's end" :
-	        r->divergence.diverged    ? "DIVERGED" :
-	        r->stop.reason == STOP_NONE ? "stopped where asked" :
-	                                      vm_stop_name(r->stop.reason));
+	fprintf(out,
+	        "ringside: replayed %s: %" PRIu64 " events verified, %" PRIu64 " instructions, %.3f s, %.1f MIPS: %s\n",
+	        path, r->events, r->icount, (double)r->run_ns / 1e9, mips(r),
+	        r->truncated                  ? "the trace ends here, its recorder was stopped before the guest's end"
+	        : r->divergence.diverged      ? "DIVERGED"
+	        : r->stop.reason == STOP_NONE ? "stopped where asked"
+	                                      : vm_stop_name(r->stop.reason));
 }
 
 static void print_json(FILE *out, const char *path, const struct replay_result *r)
 {
 	(void)path;
-	fprintf(out, "{\"format\":\"ringside-replay\",\"version\":1,\"verdict\":\"%s\",\"reason\":\"%s\",\"code\":%" PRIu64
-	             ",\"events\":%" PRIu64 ",\"icount\":%" PRIu64 ",\"run_ns\":%" PRIu64 ",\"mips\":%.2f",
-	        r->divergence.diverged ? "diverged" : r->truncated ? "truncated" : "equal", vm_stop_name(r->stop.reason), r->stop.code, r->events,
-	        r->icount, r->run_ns, mips(r));
+	fprintf(out,
+	        "{\"format\":\"ringside-replay\",\"version\":1,\"verdict\":\"%s\",\"reason\":\"%s\",\"code\":%" PRIu64
+	        ",\"events\":%" PRIu64 ",\"icount\":%" PRIu64 ",\"run_ns\":%" PRIu64 ",\"mips\":%.2f",
+	        r->divergence.diverged ? "diverged"
+	        : r->truncated         ? "truncated"
+	                               : "equal",
+	        vm_stop_name(r->stop.reason), r->stop.code, r->events, r->icount, r->run_ns, mips(r));
 	if (r->divergence.diverged)
 		fprintf(out, ",\"diverged_at\":%" PRIu64, r->divergence.seq);
 	fputs("}\n", out);
@@ -111,7 +117,9 @@ static int report(const struct replay_cli *cli, const char *path, const struct r
 
 static int replay_trace(struct replay_cli *cli, const char *path)
 {
-	const struct replay_options options = { .to = cli->to_icount, .console = on_console, .progress = on_progress, .self = cli };
+	const struct replay_options options = {
+		.to = cli->to_icount, .console = on_console, .progress = on_progress, .self = cli
+	};
 	struct trace_reader *reader;
 	struct replay_result result;
 	struct replay *replay;
@@ -159,9 +167,11 @@ int cmd_replay(int argc, const char **argv)
 	struct replay_cli cli = { 0 };
 	const struct poptOption table[] = {
 		{ "to", 0, POPT_ARG_STRING, &cli.to, 0, "Stop at this icount", "ICOUNT" },
-		{ "serial", 0, POPT_ARG_STRING, &cli.serial, 0, "Where the guest's console goes (none)", "stdio|file:F|none" },
+		{ "serial", 0, POPT_ARG_STRING, &cli.serial, 0, "Where the guest's console goes (none)",
+		  "stdio|file:F|none" },
 		{ "format", 0, POPT_ARG_STRING, &cli.format, 0, "Form of the result (text)", "text|json" },
-		{ "symbols", 0, POPT_ARG_STRING, &cli.symbols, 0, "Names for a divergence: an ELF file or a System.map", "FILE" },
+		{ "symbols", 0, POPT_ARG_STRING, &cli.symbols, 0, "Names for a divergence: an ELF file or a System.map",
+		  "FILE" },
 		OPTIONS_END,
 	};
 	struct options options;

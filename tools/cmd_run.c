@@ -10,12 +10,15 @@
 static const struct usage usage = {
 	.command = "ringside run",
 	.arguments = "GUEST",
-	.about = "Runs a guest kernel deprivileged, without hardware virtualization. GUEST is a Linux bzImage or a Multiboot ELF file,\n"
-		 "recognised by content. The closing line on stderr says how it ended. The exit status is 0 when the guest switched\n"
-		 "off or reset, the guest's own value when it used the debug exit port, 1 when it crashed or can never wake.",
+	.about = "Runs a guest kernel deprivileged, without hardware virtualization. GUEST is a Linux bzImage or a "
+	         "Multiboot ELF file,\n"
+	         "recognised by content. The closing line on stderr says how it ended. The exit status is 0 when the "
+	         "guest switched\n"
+	         "off or reset, the guest's own value when it used the debug exit port, 1 when it crashed or can never "
+	         "wake.",
 	.examples = "  ringside run build/guests/demo.elf\n"
-		    "  ringside run --initrd initrd.gz --append 'console=ttyS0' --memory 256M vmlinuz\n"
-		    "  ringside run --model 0/3/3 --limit 100M --serial none --format json kernel.elf",
+	            "  ringside run --initrd initrd.gz --append 'console=ttyS0' --memory 256M vmlinuz\n"
+	            "  ringside run --model 0/3/3 --limit 100M --serial none --format json kernel.elf",
 	.min_args = 1,
 	.max_args = 1,
 };

@@ -52,23 +52,28 @@ static void info_text(const char *path, const struct trace_meta *m)
 	info_line("host", m->host);
 	info_line("engine", m->engine);
 	info_line("processor", m->cpu_model);
-	printf("%-14s model %s, sensitive %s, %" PRIu64 " MiB\n", "machine", report_model_name(m), report_policy_name(m),
-	       m->config.memory >> 20);
-	printf("%-14s %" PRIu64 " ns an instruction, %" PRIu64 " ns a fault\n", "time", m->config.ns_per_insn, m->config.ns_per_fault);
+	printf("%-14s model %s, sensitive %s, %" PRIu64 " MiB\n", "machine", report_model_name(m),
+	       report_policy_name(m), m->config.memory >> 20);
+	printf("%-14s %" PRIu64 " ns an instruction, %" PRIu64 " ns a fault\n", "time", m->config.ns_per_insn,
+	       m->config.ns_per_fault);
 	info_line("command line", m->command_line);
 	for (uint32_t i = 0; i < m->file_count; i++) {
 		char file[512];
 
-		snprintf(file, sizeof(file), "%s, %" PRIu64 " bytes, xxh3 %016" PRIx64, m->files[i].name, m->files[i].bytes, m->files[i].hash);
+		snprintf(file, sizeof(file), "%s, %" PRIu64 " bytes, xxh3 %016" PRIx64, m->files[i].name,
+		         m->files[i].bytes, m->files[i].hash);
 		info_line(m->files[i].role, file);
 	}
-	printf("%-14s %s\n", "complete", m->complete ? "yes" : "no: the recorder was stopped before the guest's end; replays to its last commit");
+	printf("%-14s %s\n", "complete",
+	       m->complete ? "yes" : "no: the recorder was stopped before the guest's end; replays to its last commit");
 	printf("%-14s %" PRIu64 "\n%-14s %" PRIu64 "\n", "instructions", m->icount, "events", m->events);
 	printf("%-14s %.3f s\n", "run", (double)m->run_ns / 1e9);
-	printf("%-14s events %" PRIu64 " (%.2f an event), costs %" PRIu64 ", console %" PRIu64 "\n", "bytes", m->event_bytes,
-	       bytes_per_event(m), m->cost_bytes, m->console_bytes);
-	printf("%-14s %" PRIu64 " faults, %" PRIu64 " tlb fills, %" PRIu64 " flushes, %" PRIu64 " view switches, %" PRIu64 " leaks\n", "counters",
-	       m->counters.faults, m->counters.tlb_fills, m->counters.tlb_flushes, m->counters.view_switches, m->counters.leaks);
+	printf("%-14s events %" PRIu64 " (%.2f an event), costs %" PRIu64 ", console %" PRIu64 "\n", "bytes",
+	       m->event_bytes, bytes_per_event(m), m->cost_bytes, m->console_bytes);
+	printf("%-14s %" PRIu64 " faults, %" PRIu64 " tlb fills, %" PRIu64 " flushes, %" PRIu64
+	       " view switches, %" PRIu64 " leaks\n",
+	       "counters", m->counters.faults, m->counters.tlb_fills, m->counters.tlb_flushes,
+	       m->counters.view_switches, m->counters.leaks);
 	printf("%-14s %016" PRIx64 "\n", "digest", m->digest);
 }
 
@@ -109,16 +114,25 @@ static void json_numbers(cJSON *root, const struct trace_meta *m)
 		const char *name;
 		uint64_t value;
 	} numbers[] = {
-		{ "format_version", m->format_version },  { "created", (uint64_t)m->created },
-		{ "memory", m->config.memory },           { "ns_per_insn", m->config.ns_per_insn },
-		{ "ns_per_fault", m->config.ns_per_fault }, { "checkpoint_interval", m->config.checkpoint_interval },
-		{ "tsc_hz", m->tsc_hz },                  { "events", m->events },
-		{ "icount", m->icount },                  { "run_ns", m->run_ns },
+		{ "format_version", m->format_version },
+		{ "created", (uint64_t)m->created },
+		{ "memory", m->config.memory },
+		{ "ns_per_insn", m->config.ns_per_insn },
+		{ "ns_per_fault", m->config.ns_per_fault },
+		{ "checkpoint_interval", m->config.checkpoint_interval },
+		{ "tsc_hz", m->tsc_hz },
+		{ "events", m->events },
+		{ "icount", m->icount },
+		{ "run_ns", m->run_ns },
 		{ "pack_ns", m->pack_ns },
-		{ "event_bytes", m->event_bytes },        { "cost_bytes", m->cost_bytes },
-		{ "console_bytes", m->console_bytes },    { "faults", m->counters.faults },
-		{ "tlb_fills", m->counters.tlb_fills },   { "tlb_flushes", m->counters.tlb_flushes },
-		{ "view_switches", m->counters.view_switches }, { "leaks", m->counters.leaks },
+		{ "event_bytes", m->event_bytes },
+		{ "cost_bytes", m->cost_bytes },
+		{ "console_bytes", m->console_bytes },
+		{ "faults", m->counters.faults },
+		{ "tlb_fills", m->counters.tlb_fills },
+		{ "tlb_flushes", m->counters.tlb_flushes },
+		{ "view_switches", m->counters.view_switches },
+		{ "leaks", m->counters.leaks },
 	};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
@@ -155,8 +169,10 @@ static int cmd_info(int argc, const char **argv)
 	static const struct usage usage = {
 		.command = "ringside trace info",
 		.arguments = "TRACE",
-		.about = "Prints what a trace says of itself: who recorded what, on which machine, how much, whether it is complete.",
-		.examples = "  ringside trace info ringside.trace\n  ringside trace info --format json ringside.trace | jq .digest",
+		.about = "Prints what a trace says of itself: who recorded what, on which machine, how much, whether "
+		         "it is complete.",
+		.examples = "  ringside trace info ringside.trace\n  ringside trace info --format json ringside.trace "
+		            "| jq .digest",
 		.min_args = 1,
 		.max_args = 1,
 	};
@@ -178,7 +194,8 @@ static int cmd_info(int argc, const char **argv)
 		if (rc) {
 			status = tool_fail(rc, &err);
 		} else {
-			(options_choice(format, "text", "json") ? info_json : info_text)(options.args[0], trace_reader_meta(reader));
+			(options_choice(format, "text", "json") ? info_json : info_text)(options.args[0],
+			                                                                 trace_reader_meta(reader));
 			trace_reader_close(reader);
 			status = TOOL_OK;
 		}
@@ -195,8 +212,8 @@ struct dump_options {
 };
 
 struct dump_plan {
-	uint64_t from, to;  /* icount, both included */
-	unsigned kinds;     /* bit of each kind that is wanted */
+	uint64_t from, to; /* icount, both included */
+	unsigned kinds;    /* bit of each kind that is wanted */
 	bool json, costs;
 };
 
@@ -235,7 +252,8 @@ static int dump_plan(const struct dump_options *o, struct dump_plan *plan)
 	return parse_kinds(o->kind, &plan->kinds);
 }
 
-static int dump_events(struct trace_cursor *cursor, const struct dump_plan *plan, const struct symbols *symbols, struct vm_error *err)
+static int dump_events(struct trace_cursor *cursor, const struct dump_plan *plan, const struct symbols *symbols,
+                       struct vm_error *err)
 {
 	struct event_cost cost;
 	struct event ev;
@@ -294,11 +312,14 @@ static int cmd_dump(int argc, const char **argv)
 	static const struct usage usage = {
 		.command = "ringside trace dump",
 		.arguments = "TRACE",
-		.about = "Prints every event, one a line: number, icount, guest EIP, virtual/real CPL, kind, instruction, operand size,\n"
-			 "operands. Kinds: fault, sensitive, pio, mmio, exception, interrupt, dma, input, marker, checkpoint, end, leak.",
-		.examples = "  ringside trace dump ringside.trace | head\n"
-			    "  ringside trace dump --kind exception,interrupt --from 1000000 --to 2000000 ringside.trace\n"
-			    "  ringside trace dump --json --costs ringside.trace | jq 'select(.kind == \"pio\")'",
+		.about = "Prints every event, one a line: number, icount, guest EIP, virtual/real CPL, kind, "
+		         "instruction, operand size,\n"
+		         "operands. Kinds: fault, sensitive, pio, mmio, exception, interrupt, dma, input, marker, "
+		         "checkpoint, end, leak.",
+		.examples =
+		        "  ringside trace dump ringside.trace | head\n"
+		        "  ringside trace dump --kind exception,interrupt --from 1000000 --to 2000000 ringside.trace\n"
+		        "  ringside trace dump --json --costs ringside.trace | jq 'select(.kind == \"pio\")'",
 		.min_args = 1,
 		.max_args = 1,
 	};
@@ -308,7 +329,8 @@ static int cmd_dump(int argc, const char **argv)
 		{ "from", 0, POPT_ARG_STRING, &o.from, 0, "Only events at this icount or later", "ICOUNT" },
 		{ "to", 0, POPT_ARG_STRING, &o.to, 0, "Only events at this icount or earlier", "ICOUNT" },
 		{ "costs", 0, POPT_ARG_NONE, &o.costs, 0, "The host's cycles by phase too", NULL },
-		{ "symbols", 0, POPT_ARG_STRING, &o.symbols, 0, "Names of the guest's addresses: an ELF file or a System.map", "FILE" },
+		{ "symbols", 0, POPT_ARG_STRING, &o.symbols, 0,
+		  "Names of the guest's addresses: an ELF file or a System.map", "FILE" },
 		{ "format", 0, POPT_ARG_STRING, &o.format, 0, "Form (text); json is one object a line", "text|json" },
 		{ "json", 0, POPT_ARG_NONE, &o.json, 0, "The same as --format json", NULL },
 		OPTIONS_END,
@@ -339,7 +361,8 @@ static int check_trace(const char *path)
 	if (!rc) {
 		const struct trace_meta *m = trace_reader_meta(reader);
 
-		printf("%s: %" PRIu64 " events up to icount %" PRIu64 ", digest %016" PRIx64 ", %s\n", path, m->events, m->icount, m->digest,
+		printf("%s: %" PRIu64 " events up to icount %" PRIu64 ", digest %016" PRIx64 ", %s\n", path, m->events,
+		       m->icount, m->digest,
 		       m->complete ? "complete" : "not complete: the recorder was stopped before the guest's end");
 	}
 	trace_reader_close(reader);
@@ -351,7 +374,8 @@ static int cmd_check(int argc, const char **argv)
 	static const struct usage usage = {
 		.command = "ringside trace check",
 		.arguments = "TRACE",
-		.about = "Reads all there is and verifies checksums, order, references and the digest. Says the first thing that is wrong.",
+		.about = "Reads all there is and verifies checksums, order, references and the digest. Says the first "
+		         "thing that is wrong.",
 		.examples = "  ringside trace check ringside.trace",
 		.min_args = 1,
 		.max_args = 1,

@@ -19,12 +19,12 @@
 #define KEY_ESCAPE 0x01 /* Ctrl-A */
 
 struct console {
-	int out;            /* -1 none */
-	uint8_t held[512];  /* guest bytes not written yet; the vCPU's thread alone */
+	int out;           /* -1 none */
+	uint8_t held[512]; /* guest bytes not written yet; the vCPU's thread alone */
 	size_t held_len;
-	int pipe[2];        /* stdin's bytes on their way to the guest; -1 without input */
-	int signals, quit;  /* signalfd; eventfd that ends the thread */
-	bool raw, escaped;  /* the terminal is raw; the last key was Ctrl-A */
+	int pipe[2];       /* stdin's bytes on their way to the guest; -1 without input */
+	int signals, quit; /* signalfd; eventfd that ends the thread */
+	bool raw, escaped; /* the terminal is raw; the last key was Ctrl-A */
 	struct termios saved;
 	_Atomic bool interrupted;
 	pthread_t thread;

@@ -9,7 +9,8 @@
 
 static void print_table(FILE *out, const struct command *table, const char *name, const char *about)
 {
-	fprintf(out, "Usage: %s COMMAND [OPTION...] [ARGUMENT...]\n\n%s\n\nCommands (`%s COMMAND -h` explains each):\n", name, about, name);
+	fprintf(out, "Usage: %s COMMAND [OPTION...] [ARGUMENT...]\n\n%s\n\nCommands (`%s COMMAND -h` explains each):\n",
+	        name, about, name);
 	for (; table->name; table++)
 		fprintf(out, "  %-9s %s\n", table->name, table->summary);
 	fprintf(out, "\nExit status: 0 done (or equal), 1 the guest failed, 2 usage, 3 bad input, 4 divergence,\n"

@@ -30,7 +30,8 @@ static const char *end_name(const struct event *ev)
 	return ev->value < STOP_REASON_MAX && name ? name : "invalid";
 }
 
-void event_text(FILE *out, uint64_t seq, const struct event *ev, const struct event_cost *cost, const struct symbols *symbols)
+void event_text(FILE *out, uint64_t seq, const struct event *ev, const struct event_cost *cost,
+                const struct symbols *symbols)
 {
 	char line[EVENT_LINE_MAX];
 	uint64_t offset;
@@ -56,16 +57,20 @@ static void json_string(FILE *out, const char *text)
 	fputc('"', out);
 }
 
-void event_json(FILE *out, uint64_t seq, const struct event *ev, const struct event_cost *cost, const struct symbols *symbols)
+void event_json(FILE *out, uint64_t seq, const struct event *ev, const struct event_cost *cost,
+                const struct symbols *symbols)
 {
 	const uint8_t *bytes = ev->blob;
 	uint64_t offset;
 	long symbol = symbols && ev->vcpl != 3 ? symbols_find(symbols, ev->rip, &offset) : -1;
 
 	/* 64-bit operands are hexadecimal strings: JSON's numbers end at 2^53 */
-	fprintf(out, "{\"seq\":%" PRIu64 ",\"icount\":%" PRIu64 ",\"kind\":\"%s\",\"insn\":\"%s\",\"rip\":\"%" PRIx64 "\"", seq, ev->icount,
-	        kind_name(ev), insn_name(ev), ev->rip);
-	fprintf(out, ",\"vcpl\":%u,\"rcpl\":%u,\"size\":%u,\"flags\":%u,\"addr\":\"%" PRIx64 "\",\"value\":\"%" PRIx64 "\",\"error\":%u",
+	fprintf(out,
+	        "{\"seq\":%" PRIu64 ",\"icount\":%" PRIu64 ",\"kind\":\"%s\",\"insn\":\"%s\",\"rip\":\"%" PRIx64 "\"",
+	        seq, ev->icount, kind_name(ev), insn_name(ev), ev->rip);
+	fprintf(out,
+	        ",\"vcpl\":%u,\"rcpl\":%u,\"size\":%u,\"flags\":%u,\"addr\":\"%" PRIx64 "\",\"value\":\"%" PRIx64
+	        "\",\"error\":%u",
 	        ev->vcpl, ev->rcpl, ev->size, ev->flags, ev->addr, ev->value, ev->error);
 	if (ev->kind == EV_END)
 		fprintf(out, ",\"reason\":\"%s\"", end_name(ev));
@@ -83,7 +88,8 @@ void event_json(FILE *out, uint64_t seq, const struct event *ev, const struct ev
 	if (cost) {
 		fputs(",\"cost\":{", out);
 		for (int ph = 0; ph < PH_MAX; ph++)
-			fprintf(out, "%s\"%s\":%u", ph ? "," : "", event_phase_name((enum event_phase)ph), cost->cycles[ph]);
+			fprintf(out, "%s\"%s\":%u", ph ? "," : "", event_phase_name((enum event_phase)ph),
+			        cost->cycles[ph]);
 		fputc('}', out);
 	}
 	fputs("}\n", out);

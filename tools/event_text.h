@@ -10,7 +10,9 @@
 #include "vmm/event.h"
 
 /* symbols and cost may be NULL. */
-void event_text(FILE *out, uint64_t seq, const struct event *ev, const struct event_cost *cost, const struct symbols *symbols);
-void event_json(FILE *out, uint64_t seq, const struct event *ev, const struct event_cost *cost, const struct symbols *symbols);
+void event_text(FILE *out, uint64_t seq, const struct event *ev, const struct event_cost *cost,
+                const struct symbols *symbols);
+void event_json(FILE *out, uint64_t seq, const struct event *ev, const struct event_cost *cost,
+                const struct symbols *symbols);
 
 #endif

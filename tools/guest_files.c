@@ -26,7 +26,8 @@ static const char *base_name(const char *path)
 }
 
 /* Read one more file; its bytes live until guest_files_free. */
-static int add_file(struct guest_files *g, const char *role, const char *path, const uint8_t **data, size_t *len, struct vm_error *err)
+static int add_file(struct guest_files *g, const char *role, const char *path, const uint8_t **data, size_t *len,
+                    struct vm_error *err)
 {
 	struct trace_meta_file *file;
 	uint8_t *bytes;
@@ -78,7 +79,8 @@ static int read_files(struct guest_files *g, const struct machine_options *m, co
 }
 
 /* The loader speaks of parts ("kernel: ..."); a person wants to know of which file. */
-static int load_named(struct vm *vm, const struct guest_image *image, const char *guest, struct guest_info *info, struct vm_error *err)
+static int load_named(struct vm *vm, const struct guest_image *image, const char *guest, struct guest_info *info,
+                      struct vm_error *err)
 {
 	struct vm_error why;
 	int rc = guest_load(vm_vcpu(vm), image, info, &why);
@@ -86,8 +88,8 @@ static int load_named(struct vm *vm, const struct guest_image *image, const char
 	return rc ? vm_fail(err, rc, "%s: %.400s", guest, why.text) : 0;
 }
 
-int guest_files_load(struct vm *vm, const struct machine_options *m, const char *guest, struct trace_meta_file files[TRACE_MAX_FILES],
-                     uint32_t *file_count, struct vm_error *err)
+int guest_files_load(struct vm *vm, const struct machine_options *m, const char *guest,
+                     struct trace_meta_file files[TRACE_MAX_FILES], uint32_t *file_count, struct vm_error *err)
 {
 	struct guest_files g = { .files = files };
 	struct guest_info info;

@@ -8,7 +8,7 @@
 #include "tools/options.h"
 
 /* Read GUEST, initrd and modules, load them into the fresh VM. 0, or a negative errno with a message. Nothing stays open or allocated. */
-int guest_files_load(struct vm *vm, const struct machine_options *m, const char *guest, struct trace_meta_file files[TRACE_MAX_FILES],
-                     uint32_t *file_count, struct vm_error *err);
+int guest_files_load(struct vm *vm, const struct machine_options *m, const char *guest,
+                     struct trace_meta_file files[TRACE_MAX_FILES], uint32_t *file_count, struct vm_error *err);
 
 #endif

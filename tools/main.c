@@ -32,6 +32,6 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "--version"))
 		argv[1] += 2;
-	return command_dispatch(commands, "ringside", "Record-and-replay virtualization with the guest kernel in ring 1.", argc - 1,
-	                        (const char **)argv + 1);
+	return command_dispatch(commands, "ringside", "Record-and-replay virtualization with the guest kernel in ring 1.",
+	                        argc - 1, (const char **)argv + 1);
 }

@@ -38,7 +38,8 @@ static int usage_error(const char *command, const char *what, const char *why)
 	return tool_error(TOOL_USAGE, "%s: %s; `%s -h` explains", what, why, command);
 }
 
-int options_parse(struct options *o, int argc, const char **argv, const struct poptOption *table, const struct usage *usage)
+int options_parse(struct options *o, int argc, const char **argv, const struct poptOption *table,
+                  const struct usage *usage)
 {
 	char other[128];
 	int rc;
@@ -70,19 +71,14 @@ static void free_table(const struct poptOption *table)
 {
 	for (; table->longName || table->shortName || table->arg; table++) {
 		switch (table->argInfo & POPT_ARG_MASK) {
-		case POPT_ARG_INCLUDE_TABLE:
-			free_table(table->arg);
-			break;
-		case POPT_ARG_STRING:
-			free(*(char **)table->arg);
-			break;
+		case POPT_ARG_INCLUDE_TABLE: free_table(table->arg); break;
+		case POPT_ARG_STRING: free(*(char **)table->arg); break;
 		case POPT_ARG_ARGV:
 			for (char **s = *(char ***)table->arg; s && *s; s++)
 				free(*s);
 			free(*(char ***)table->arg);
 			break;
-		default:
-			break;
+		default: break;
 		}
 	}
 }
@@ -105,15 +101,21 @@ void machine_options_table(struct machine_options *m, struct poptOption table[MA
 	const struct poptOption machine[] = {
 		{ "initrd", 0, POPT_ARG_STRING, &m->initrd, 0, "Initial RAM disk of a Linux guest", "FILE" },
 		{ "append", 0, POPT_ARG_STRING, &m->append, 0, "The guest's command line", "STRING" },
-		{ "module", 0, POPT_ARG_ARGV, &m->modules, 0, "Multiboot module with its arguments; may be repeated", "\"FILE [ARGS]\"" },
+		{ "module", 0, POPT_ARG_ARGV, &m->modules, 0, "Multiboot module with its arguments; may be repeated",
+		  "\"FILE [ARGS]\"" },
 		{ "memory", 0, POPT_ARG_STRING, &m->memory, 0, "Guest RAM, 2M to 3G (256M)", "SIZE" },
-		{ "model", 0, POPT_ARG_STRING, &m->model, 0, "Real rings of the guest's rings 0, 1, 3 (0/1/3)", "0/1/3|0/3/3" },
-		{ "sensitive", 0, POPT_ARG_STRING, &m->sensitive, 0, "Catch sensitive instructions, or let them lie (catch)", "catch|leak" },
+		{ "model", 0, POPT_ARG_STRING, &m->model, 0, "Real rings of the guest's rings 0, 1, 3 (0/1/3)",
+		  "0/1/3|0/3/3" },
+		{ "sensitive", 0, POPT_ARG_STRING, &m->sensitive, 0,
+		  "Catch sensitive instructions, or let them lie (catch)", "catch|leak" },
 		{ "engine", 0, POPT_ARG_STRING, &m->engine, 0, "What runs guest instructions (interp)", "interp" },
-		{ "clock", 0, POPT_ARG_STRING, &m->clock, 0, "Virtual time runs free, or no faster than the host's (icount)", "icount|host" },
-		{ "serial", 0, POPT_ARG_STRING, &m->serial, 0, "The guest's console (stdio; Ctrl-A x ends)", "stdio|file:F|none" },
+		{ "clock", 0, POPT_ARG_STRING, &m->clock, 0,
+		  "Virtual time runs free, or no faster than the host's (icount)", "icount|host" },
+		{ "serial", 0, POPT_ARG_STRING, &m->serial, 0, "The guest's console (stdio; Ctrl-A x ends)",
+		  "stdio|file:F|none" },
 		{ "limit", 0, POPT_ARG_STRING, &m->limit, 0, "Stop after so many guest instructions", "N[K|M|G]" },
-		{ "perf", 0, POPT_ARG_NONE, &m->perf, 0, "Count host events (cycles, misses, faults) and report them", NULL },
+		{ "perf", 0, POPT_ARG_NONE, &m->perf, 0, "Count host events (cycles, misses, faults) and report them",
+		  NULL },
 		{ "format", 0, POPT_ARG_STRING, &m->format, 0, "Form of the closing line on stderr (text)", "text|json" },
 		OPTIONS_END,
 	};

@@ -21,19 +21,19 @@ struct usage {
 struct options {
 	poptContext context;
 	const struct poptOption *table;
-	const char **args;     /* positional, NULL-terminated; borrowed */
+	const char **args; /* positional, NULL-terminated; borrowed */
 	int arg_count;
 };
 
 /* The end of every table: -h. */
 extern const struct poptOption options_help_table[];
-#define OPTIONS_END \
-	{ NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)options_help_table, 0, "Help:", NULL }, POPT_TABLEEND
+#define OPTIONS_END { NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)options_help_table, 0, "Help:", NULL }, POPT_TABLEEND
 
 /* Parse argv; argv[0] becomes usage->command. OPTIONS_GO: go on; otherwise the exit status: -h was answered, or the mistake was told.
  * options_close() in either case. */
 #define OPTIONS_GO (-1)
-int options_parse(struct options *o, int argc, const char **argv, const struct poptOption *table, const struct usage *usage);
+int options_parse(struct options *o, int argc, const char **argv, const struct poptOption *table,
+                  const struct usage *usage);
 /* Frees everything, also the strings that were stored through the table. */
 void options_close(struct options *o);
 

@@ -69,7 +69,8 @@ static int paranoid(void)
 static void explain(struct perf_counter *c, int error)
 {
 	if (error == EACCES || error == EPERM)
-		snprintf(c->why, sizeof(c->why), "not permitted (kernel.perf_event_paranoid is %d, or a container forbids it)", paranoid());
+		snprintf(c->why, sizeof(c->why),
+		         "not permitted (kernel.perf_event_paranoid is %d, or a container forbids it)", paranoid());
 	else if (error == ENOENT || error == EOPNOTSUPP || error == ENODEV)
 		snprintf(c->why, sizeof(c->why), "this host has no such counter (a virtual machine?)");
 	else

@@ -22,7 +22,7 @@ struct perf_counter {
 
 struct perf {
 	struct perf_counter counters[PERF_COUNTERS];
-	bool user_only;     /* the kernel's own share is not counted (perf_event_paranoid) */
+	bool user_only; /* the kernel's own share is not counted (perf_event_paranoid) */
 };
 
 void perf_start(struct perf *p);

@@ -24,9 +24,9 @@ static void print_text(const struct session_summary *s)
 	        vm_stop_name(r->stop.reason), code, *r->stop.message ? ": " : "", r->stop.message, r->counters.icount,
 	        r->counters.faults, (double)r->wall_ns / 1e9, mips(r));
 	if (s->meta)
-		fprintf(stderr, "ringside: %s: %" PRIu64 " events, %.2f bytes an event, digest %016" PRIx64 "\n", s->trace_path,
-		        s->meta->events, s->meta->events ? (double)s->meta->event_bytes / (double)s->meta->events : 0,
-		        s->meta->digest);
+		fprintf(stderr, "ringside: %s: %" PRIu64 " events, %.2f bytes an event, digest %016" PRIx64 "\n",
+		        s->trace_path, s->meta->events,
+		        s->meta->events ? (double)s->meta->event_bytes / (double)s->meta->events : 0, s->meta->digest);
 	if (r->has_perf) {
 		fprintf(stderr, "ringside: host counters of the vCPU's thread:\n");
 		perf_print(stderr, &r->perf);

@@ -75,14 +75,10 @@ int tool_stop_status(const struct vm_stop *stop)
 	case STOP_POWEROFF:
 	case STOP_RESET:
 	case STOP_LIMIT:
-	case STOP_TRACE_END:
-		return TOOL_OK;
-	case STOP_DEBUG_EXIT:
-		return (int)(stop->code & 255);
-	case STOP_INTERRUPTED:
-		return TOOL_INTERRUPTED;
-	default:
-		return TOOL_GUEST_FAILED;
+	case STOP_TRACE_END: return TOOL_OK;
+	case STOP_DEBUG_EXIT: return (int)(stop->code & 255);
+	case STOP_INTERRUPTED: return TOOL_INTERRUPTED;
+	default: return TOOL_GUEST_FAILED;
 	}
 }
 

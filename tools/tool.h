@@ -17,7 +17,7 @@ enum tool_status {
 	TOOL_OK = 0,
 	TOOL_GUEST_FAILED = 1,
 	TOOL_USAGE = 2,
-	TOOL_BAD_INPUT = 3,    /* guest, trace, file */
+	TOOL_BAD_INPUT = 3, /* guest, trace, file */
 	TOOL_DIVERGED = 4,
 	TOOL_HOST = 5,
 	TOOL_INTERRUPTED = 130 /* by SIGINT, as a shell says it */

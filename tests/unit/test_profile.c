@@ -53,7 +53,9 @@ static const struct event hlt = { .kind = EV_FAULT, .op = OP_HLT, .rip = 0xc0100
 static const struct event in = { .kind = EV_PIO, .op = OP_IN, .rip = 0xc0100020, .addr = 0x3fd };
 static const struct event out = { .kind = EV_PIO, .op = OP_OUT, .rip = 0xc0100030, .addr = 0x3f8, .flags = EVF_WRITE };
 static const struct event irq = { .kind = EV_INTERRUPT, .rip = 0xc0100040, .value = 0x20 };
-static const struct event pf = { .kind = EV_EXCEPTION, .op = OP_MOV, .rip = 0x8048000, .value = 14, .addr = 0x1234, .vcpl = 3 };
+static const struct event pf = {
+	.kind = EV_EXCEPTION, .op = OP_MOV, .rip = 0x8048000, .value = 14, .addr = 0x1234, .vcpl = 3
+};
 
 /* 1..100 in a scrambled order: the n-th percentile is n. */
 static void percentiles_are_nearest_rank(void **state)
@@ -252,7 +254,10 @@ static void symbols_name_sites(void **state)
 	uint64_t offset;
 
 	(void)state;
-	assert_int_equal(open_symbols(&s, "c0100000 T _stext\nc0100018 t default_idle\nc0100025 D data\nc0100028 T io_out\t[mod]\n"), 0);
+	assert_int_equal(
+	        open_symbols(&s,
+	                     "c0100000 T _stext\nc0100018 t default_idle\nc0100025 D data\nc0100028 T io_out\t[mod]\n"),
+	        0);
 	assert_int_equal(symbols_count(s), 3);
 	assert_int_equal(symbols_find(s, 0xc00fffff, &offset), -1);
 	assert_int_equal(symbols_find(s, 0xf0000000, &offset), -1);
@@ -313,16 +318,11 @@ static void phases_add_up_to_the_run(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(percentiles_are_nearest_rank),
-		cmocka_unit_test(one_sample_is_all_percentiles),
-		cmocka_unit_test(percentiles_agree_with_a_sort),
-		cmocka_unit_test(tables_add_up),
-		cmocka_unit_test(groupings_take_what_they_name),
-		cmocka_unit_test(orders_are_descending),
-		cmocka_unit_test(nothing_makes_empty_tables),
-		cmocka_unit_test(symbols_name_sites),
-		cmocka_unit_test(bad_symbols_are_refused),
-		cmocka_unit_test(phases_add_up_to_the_run),
+		cmocka_unit_test(percentiles_are_nearest_rank),  cmocka_unit_test(one_sample_is_all_percentiles),
+		cmocka_unit_test(percentiles_agree_with_a_sort), cmocka_unit_test(tables_add_up),
+		cmocka_unit_test(groupings_take_what_they_name), cmocka_unit_test(orders_are_descending),
+		cmocka_unit_test(nothing_makes_empty_tables),    cmocka_unit_test(symbols_name_sites),
+		cmocka_unit_test(bad_symbols_are_refused),       cmocka_unit_test(phases_add_up_to_the_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
