@@ -218,14 +218,26 @@ static inline void set_cf(struct vcpu *c, bool cf)
 	c->lf.aux ^= change << 31 | change << 30; /* OF is 31 ^ 30 */
 }
 
-/* Conditions of Jcc, SETcc, CMOVcc; X(name, expression). */
-#define CONDITIONS(X)                                                                                                  \
-	X(o, flag_of(c))                                                                                               \
-	X(no, !flag_of(c)) X(b, flag_cf(c)) X(nb, !flag_cf(c)) X(z, flag_zf(c)) X(nz, !flag_zf(c))                     \
-	        X(be, flag_cf(c) || flag_zf(c)) X(nbe, !(flag_cf(c) || flag_zf(c))) X(s, flag_sf(c))                   \
-	                X(ns, !flag_sf(c)) X(p, flag_pf(c)) X(np, !flag_pf(c)) X(l, flag_sf(c) != flag_of(c))          \
-	                        X(nl, flag_sf(c) == flag_of(c)) X(le, flag_zf(c) || flag_sf(c) != flag_of(c))          \
-	                                X(nle, !flag_zf(c) && flag_sf(c) == flag_of(c))
+/* Conditions of Jcc, SETcc, CMOVcc in the order of their encoding; X(name, expression). */
+/* clang-format off */
+#define CONDITIONS(X)                                                  \
+	X(o, flag_of(c))                                               \
+	X(no, !flag_of(c))                                             \
+	X(b, flag_cf(c))                                               \
+	X(nb, !flag_cf(c))                                             \
+	X(z, flag_zf(c))                                               \
+	X(nz, !flag_zf(c))                                             \
+	X(be, flag_cf(c) || flag_zf(c))                                \
+	X(nbe, !(flag_cf(c) || flag_zf(c)))                            \
+	X(s, flag_sf(c))                                               \
+	X(ns, !flag_sf(c))                                             \
+	X(p, flag_pf(c))                                               \
+	X(np, !flag_pf(c))                                             \
+	X(l, flag_sf(c) != flag_of(c))                                 \
+	X(nl, flag_sf(c) == flag_of(c))                                \
+	X(le, flag_zf(c) || flag_sf(c) != flag_of(c))                  \
+	X(nle, !flag_zf(c) && flag_sf(c) == flag_of(c))
+/* clang-format on */
 
 /* Stack pointer, by the width of SS. */
 static inline uint32_t stack_pointer(const struct vcpu *c)
