@@ -225,7 +225,7 @@ static int take_config(const Trace__Config *in, struct vm_config *out, const cha
 {
 	if (!in || in->memory % PAGE_BYTES || in->memory < VM_MEMORY_MIN || in->memory > VM_MEMORY_MAX)
 		return bad(why, "memory size out of range");
-	if (in->model > MODEL_0_3_3 || in->policy > POLICY_LEAK || in->engine > ENGINE_INTERP || !in->ns_per_insn)
+	if (in->model > MODEL_0_3_3 || in->policy > POLICY_LEAK || in->engine > ENGINE_TRANSLATE || !in->ns_per_insn)
 		return bad(why, "machine configuration out of range");
 	out->memory = in->memory;
 	out->model = (enum ring_model)in->model;

@@ -115,6 +115,7 @@ static int set_up(struct replay *r, struct vm_error *err)
 {
 	const struct trace_meta *meta = trace_reader_meta(r->reader);
 	struct replay_input_options options = { .verified = verified, .self = r };
+	struct vm_config config;
 	int rc;
 
 	if (r->options.console) {
@@ -122,7 +123,10 @@ static int set_up(struct replay *r, struct vm_error *err)
 		if (rc)
 			return rc == -ENOMEM ? vm_fail(err, rc, "out of memory") : rc;
 	}
-	rc = vm_create(&r->vm, &meta->config, err);
+	config = meta->config;
+	if (r->options.engine)
+		config.engine = *r->options.engine;
+	rc = vm_create(&r->vm, &config, err);
 	rc = rc ? rc : trace_reader_restore(r->reader, r->vm, err);
 	if (rc)
 		return rc;

@@ -18,6 +18,7 @@ struct replay_options {
 	/* Called about every `progress` interval of events with 0..1. May be NULL. */
 	void (*progress)(void *self, double done);
 	void *self;
+	const enum engine_kind *engine; /* NULL: the one that recorded */
 };
 
 struct replay_divergence {

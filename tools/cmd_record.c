@@ -42,7 +42,7 @@ static void fill_meta(struct trace_meta *meta, const struct session *s, const st
 	memset(meta, 0, sizeof(*meta));
 	meta->format_version = TRACE_FORMAT_VERSION;
 	snprintf(meta->writer, sizeof(meta->writer), "ringside %s", RINGSIDE_VERSION);
-	snprintf(meta->engine, sizeof(meta->engine), "interp");
+	snprintf(meta->engine, sizeof(meta->engine), "%s", vm_engine_name(config->engine));
 	snprintf(meta->cpu_model, sizeof(meta->cpu_model), "%s", CPU_MODEL_NAME);
 	meta->config = *config;
 	snprintf(meta->command_line, sizeof(meta->command_line), "%s", m->append ? m->append : "");

@@ -15,7 +15,7 @@
 #include "tools/tool.h"
 
 struct replay_cli {
-	char *to, *serial, *format, *symbols;
+	char *to, *serial, *format, *symbols, *engine;
 	uint64_t to_icount;
 	struct console *console;
 	struct symbols *names;
@@ -117,8 +117,13 @@ static int report(const struct replay_cli *cli, const char *path, const struct r
 
 static int replay_trace(struct replay_cli *cli, const char *path)
 {
+	enum engine_kind engine = (enum engine_kind)options_choice(cli->engine, "interp", "translate");
 	const struct replay_options options = {
-		.to = cli->to_icount, .console = on_console, .progress = on_progress, .self = cli
+		.to = cli->to_icount,
+		.console = on_console,
+		.progress = on_progress,
+		.self = cli,
+		.engine = cli->engine ? &engine : NULL,
 	};
 	struct trace_reader *reader;
 	struct replay_result result;
@@ -149,6 +154,8 @@ static int run_replay(struct replay_cli *cli, const char *path)
 	cli->to_icount = UINT64_MAX;
 	if (cli->to && !tool_parse_count(cli->to, &cli->to_icount))
 		return tool_error(TOOL_USAGE, "--to %s: must be an icount", cli->to);
+	if (options_choice(cli->engine, "interp", "translate") < 0)
+		return tool_error(TOOL_USAGE, "--engine %s: must be interp or translate", cli->engine);
 	if (options_choice(cli->format, "text", "json") < 0)
 		return tool_error(TOOL_USAGE, "--format %s: must be text or json", cli->format);
 	if (strcmp(serial, "stdio") && strcmp(serial, "none") && strncmp(serial, "file:", 5))
@@ -170,6 +177,8 @@ int cmd_replay(int argc, const char **argv)
 		{ "serial", 0, POPT_ARG_STRING, &cli.serial, 0, "Where the guest's console goes (none)",
 		  "stdio|file:F|none" },
 		{ "format", 0, POPT_ARG_STRING, &cli.format, 0, "Form of the result (text)", "text|json" },
+		{ "engine", 0, POPT_ARG_STRING, &cli.engine, 0, "What runs guest instructions (what recorded)",
+		  "interp|translate" },
 		{ "symbols", 0, POPT_ARG_STRING, &cli.symbols, 0, "Names for a divergence: an ELF file or a System.map",
 		  "FILE" },
 		OPTIONS_END,

@@ -108,7 +108,8 @@ void machine_options_table(struct machine_options *m, struct poptOption table[MA
 		  "0/1/3|0/3/3" },
 		{ "sensitive", 0, POPT_ARG_STRING, &m->sensitive, 0,
 		  "Catch sensitive instructions, or let them lie (catch)", "catch|leak" },
-		{ "engine", 0, POPT_ARG_STRING, &m->engine, 0, "What runs guest instructions (interp)", "interp" },
+		{ "engine", 0, POPT_ARG_STRING, &m->engine, 0, "What runs guest instructions (interp)",
+		  "interp|translate" },
 		{ "clock", 0, POPT_ARG_STRING, &m->clock, 0,
 		  "Virtual time runs free, or no faster than the host's (icount)", "icount|host" },
 		{ "serial", 0, POPT_ARG_STRING, &m->serial, 0, "The guest's console (stdio; Ctrl-A x ends)",
@@ -134,6 +135,7 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 {
 	int model = options_choice(m->model, "0/1/3", "0/3/3");
 	int policy = options_choice(m->sensitive, "catch", "leak");
+	int engine = options_choice(m->engine, "interp", "translate");
 
 	vm_config_init(config);
 	if (m->memory && (!tool_parse_size(m->memory, &config->memory) || config->memory < VM_MEMORY_MIN ||
@@ -143,8 +145,8 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 		return bad_value("model", m->model, "0/1/3 or 0/3/3");
 	if (policy < 0)
 		return bad_value("sensitive", m->sensitive, "catch or leak");
-	if (m->engine && strcmp(m->engine, "interp"))
-		return bad_value("engine", m->engine, "interp");
+	if (engine < 0)
+		return bad_value("engine", m->engine, "interp or translate");
 	if (options_choice(m->clock, "icount", "host") < 0)
 		return bad_value("clock", m->clock, "icount or host");
 	if (options_choice(m->format, "text", "json") < 0)
@@ -155,5 +157,6 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 		return bad_value("serial", m->serial, "stdio, file:NAME or none");
 	config->model = (enum ring_model)model;
 	config->policy = (enum sensitive_policy)policy;
+	config->engine = (enum engine_kind)engine;
 	return OPTIONS_GO;
 }

@@ -36,3 +36,8 @@ const char *vm_stop_name(enum vm_stop_reason reason)
 {
 	return (unsigned)reason < STOP_REASON_MAX ? stop_names[reason] : NULL;
 }
+
+const char *vm_engine_name(enum engine_kind engine)
+{
+	return engine == ENGINE_TRANSLATE ? "translate" : "interp";
+}

@@ -51,7 +51,7 @@ static int check_config(const struct vm_config *g, struct vm_error *err)
 		return vm_fail(err, -EINVAL, "model: %d is neither 0/1/3 nor 0/3/3", (int)g->model);
 	if (g->policy != POLICY_CATCH && g->policy != POLICY_LEAK)
 		return vm_fail(err, -EINVAL, "sensitive: %d is neither catch nor leak", (int)g->policy);
-	if (g->engine != ENGINE_INTERP)
+	if (g->engine != ENGINE_INTERP && g->engine != ENGINE_TRANSLATE)
 		return vm_fail(err, -EINVAL, "engine: %d is not known", (int)g->engine);
 	return 0;
 }
@@ -85,7 +85,8 @@ int vm_create(struct vm **out, const struct vm_config *config, struct vm_error *
 	if (!rc)
 		rc = mmu_init(&vm->vcpu.mmu, &vm->ram, config->model == MODEL_0_3_3);
 	if (!rc)
-		rc = engine_interp_create(&vm->engine, &vm->vcpu);
+		rc = config->engine == ENGINE_TRANSLATE ? engine_translate_create(&vm->engine, &vm->vcpu)
+		                                        : engine_interp_create(&vm->engine, &vm->vcpu);
 	if (rc) {
 		vm_destroy(vm);
 		return vm_fail(err, rc, "vm: cannot get %llu MiB of memory for the guest",

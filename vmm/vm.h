@@ -31,7 +31,7 @@ int vm_fail(struct vm_error *err, int code, const char *fmt, ...) __attribute__(
 
 enum ring_model { MODEL_0_1_3 = 0, MODEL_0_3_3 = 1 };
 enum sensitive_policy { POLICY_CATCH = 0, POLICY_LEAK = 1 };
-enum engine_kind { ENGINE_INTERP = 0 };
+enum engine_kind { ENGINE_INTERP = 0, ENGINE_TRANSLATE = 1 };
 
 /* What a guest's behaviour depends on. All of it goes into a trace's header. Zero-initialise, then vm_config_init(). */
 struct vm_config {
@@ -65,6 +65,7 @@ enum vm_stop_reason {
 	STOP_REASON_MAX
 };
 const char *vm_stop_name(enum vm_stop_reason reason);
+const char *vm_engine_name(enum engine_kind engine); /* as --engine takes it */
 
 struct vm_stop {
 	enum vm_stop_reason reason;

@@ -54,6 +54,8 @@ void cache_flush(struct cache *k)
 		k->jump[i].lin = UINT64_MAX;
 	k->used = 0;
 	k->epoch++;
+	if (k->flushed)
+		k->flushed(k->dropped_self);
 }
 
 static void unhash(struct cache *k, struct trace *t)
@@ -82,6 +84,8 @@ void cache_code_written(void *self, uint64_t gpa, unsigned len)
 		}
 	}
 	k->pages[page] = NULL;
+	if (k->dropped)
+		k->dropped(k->dropped_self, page << PAGE_SHIFT);
 	ram_clear_code(k->c->mmu.ram, page << PAGE_SHIFT);
 	k->epoch++;
 	k->invalidations++;
@@ -169,6 +173,7 @@ static bool decode_into(struct vcpu *c, struct trace *t, const uint8_t *bytes, u
 	t->mode = c->mode;
 	t->changes_mode = may_change_mode(&t->insns[n - 1]);
 	t->gpa = t->gpa2 = NO_PAGE;
+	t->hits = 0;
 	t->insns[n] = (struct insn){ .fn = interp_trace_end, .off = (uint8_t)off };
 	return true;
 }

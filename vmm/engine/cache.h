@@ -30,6 +30,7 @@ struct trace {
 	uint16_t bytes;
 	uint8_t mode;
 	bool changes_mode; /* its last instruction may change the MODE_* key */
+	uint8_t hits;      /* the translator's: how often it was interpreted */
 	struct insn *insns; /* n and the pseudo instruction that ends them */
 };
 
@@ -58,6 +59,10 @@ struct cache {
 	size_t used;
 	struct trace_scratch odd; /* the trace of code that cannot be cached */
 	uint64_t decoded, invalidations;
+	/* for who keeps something made from traces: a page's traces died; all did. May be NULL */
+	void (*dropped)(void *self, uint64_t page_gpa);
+	void (*flushed)(void *self);
+	void *dropped_self;
 };
 
 int cache_init(struct cache *k, struct vcpu *c); /* -ENOMEM */

@@ -12,6 +12,10 @@
 struct engine;
 
 int engine_interp_create(struct engine **out, struct vcpu *c); /* -ENOMEM */
+/* The interpreter with a translator for what is hot. -ENOTSUP: the host's processor lacks BMI2 */
+int engine_translate_create(struct engine **out, struct vcpu *c);
+/* Translate what was interpreted so often (0..255); for tests. Nothing where there is no translator. */
+void engine_set_hot(struct engine *e, unsigned executions);
 void engine_destroy(struct engine *e);
 
 /* Real view only. Runs until vcpu->icount reaches icount_end, or an exit. vcpu->exit says which. */
@@ -28,7 +32,7 @@ void engine_flush(struct engine *e);
 bool engine_fetch(struct vcpu *c, struct insn *out);
 
 struct engine_counters {
-	uint64_t traces_decoded, smc_invalidations;
+	uint64_t traces_decoded, smc_invalidations, blocks_translated;
 };
 void engine_get_counters(const struct engine *e, struct engine_counters *out);
 

@@ -16,6 +16,7 @@
 
 #include "vmm/cpu/watch.h"
 #include "vmm/engine/cache.h"
+#include "vmm/engine/xlate.h"
 
 #define DR6_BS (1u << 14)
 #define DR7_ENABLES 0xffu
@@ -24,7 +25,25 @@ struct engine {
 	struct vcpu *c;
 	struct cache cache;
 	struct trace_scratch cut;
+	struct xlate *xlate; /* NULL: the interpreter alone */
 };
+
+int engine_translate_create(struct engine **out, struct vcpu *c)
+{
+	struct engine *e;
+	int rc = engine_interp_create(&e, c);
+
+	*out = NULL;
+	if (rc)
+		return rc;
+	rc = xlate_create(&e->xlate, &e->cache);
+	if (rc) {
+		engine_destroy(e);
+		return rc;
+	}
+	*out = e;
+	return 0;
+}
 
 int engine_interp_create(struct engine **out, struct vcpu *c)
 {
@@ -51,8 +70,15 @@ void engine_destroy(struct engine *e)
 	if (!e)
 		return;
 	e->c->mmu.ram->code_written = NULL;
+	xlate_destroy(e->xlate);
 	cache_free(&e->cache);
 	free(e);
+}
+
+void engine_set_hot(struct engine *e, unsigned executions)
+{
+	if (e->xlate)
+		xlate_set_hot(e->xlate, executions);
 }
 
 void engine_flush(struct engine *e)
@@ -64,6 +90,7 @@ void engine_get_counters(const struct engine *e, struct engine_counters *out)
 {
 	out->traces_decoded = e->cache.decoded;
 	out->smc_invalidations = e->cache.invalidations;
+	out->blocks_translated = e->xlate ? xlate_blocks(e->xlate) : 0;
 }
 
 /* The first n instructions of t, as a trace of their own. */
@@ -178,6 +205,10 @@ static void run_until_exit(struct engine *e)
 		t = cache_lookup(&e->cache);
 		if (unlikely(t->n > c->icount_end - c->icount))
 			t = cut_trace(e, t, (unsigned)(c->icount_end - c->icount));
+		else if (e->xlate && xlate_run(e->xlate, t)) {
+			refresh_mode(c);
+			continue;
+		}
 		run_trace(c, t);
 	}
 	c->exit.reason = EXIT_BUDGET;

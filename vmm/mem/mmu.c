@@ -74,6 +74,105 @@ static const struct tlb_entry empty_table[TLB_FAST_SIZE] = {
 	[0 ... TLB_FAST_SIZE - 1] = { TLB_NO_TAG, TLB_NO_TAG, TLB_NO_TAG, 0 },
 };
 
+/* ---- the flat table ---- */
+
+#define JOURNAL_MAX (1u << 16)
+
+/* Pages with a word set, so that a flush costs what was filled: local ones and global ones of each context. */
+struct flat_journal {
+	uint32_t count[2][2];
+	uint32_t page[2][2][JOURNAL_MAX];
+};
+
+static void flat_clear(const struct mmu *m, unsigned ctx, uint64_t lin)
+{
+	uint64_t *words[3] = {
+		mmu_flat_word(m, FLAT_READ(ctx), lin),
+		mmu_flat_word(m, FLAT_WRITE(ctx), lin),
+		mmu_flat_word(m, FLAT_JUMP(ctx), lin),
+	};
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (*words[i])
+			*words[i] = 0;
+	}
+}
+
+static void flat_drop_list(struct mmu *m, unsigned ctx, unsigned global)
+{
+	uint32_t n;
+
+	if (!m->flat)
+		return;
+	n = m->journal->count[ctx][global];
+	for (uint32_t i = 0; i < n; i++)
+		flat_clear(m, ctx, (uint64_t)m->journal->page[ctx][global][i] << PAGE_SHIFT);
+	m->journal->count[ctx][global] = 0;
+}
+
+static void flat_drop_all(struct mmu *m, unsigned ctx)
+{
+	flat_drop_list(m, ctx, 0);
+	flat_drop_list(m, ctx, 1);
+}
+
+static void flat_drop_pages(struct mmu *m, uint64_t lin, unsigned pages)
+{
+	if (!m->flat)
+		return;
+	for (unsigned i = 0; i < pages; i++) {
+		flat_clear(m, MMU_SUPERVISOR, lin + (uint64_t)i * PAGE_SIZE);
+		flat_clear(m, MMU_USER, lin + (uint64_t)i * PAGE_SIZE);
+	}
+}
+
+/* Before a word of the page is set. A page whose words are all 0 may be in the journal already: that is harmless. */
+static void flat_note(struct mmu *m, unsigned ctx, uint64_t lin, unsigned global)
+{
+	uint32_t *count = &m->journal->count[ctx][global];
+
+	if (*mmu_flat_word(m, FLAT_READ(ctx), lin) || *mmu_flat_word(m, FLAT_WRITE(ctx), lin) ||
+	    *mmu_flat_word(m, FLAT_JUMP(ctx), lin))
+		return;
+	if (*count == JOURNAL_MAX)
+		flat_drop_list(m, ctx, global);
+	m->journal->page[ctx][global][(*count)++] = (uint32_t)lin >> PAGE_SHIFT;
+}
+
+static void flat_fill(struct mmu *m, uint64_t lin, const struct tlb_entry *e, unsigned ctx, unsigned global)
+{
+	if (!m->flat)
+		return;
+	flat_note(m, ctx, lin, global);
+	*mmu_flat_word(m, FLAT_READ(ctx), lin) = e->read != TLB_NO_TAG ? e->addend : 0;
+	*mmu_flat_word(m, FLAT_WRITE(ctx), lin) = e->write != TLB_NO_TAG ? e->addend : 0;
+}
+
+typedef bool page_test(uint64_t host_page, uint64_t what);
+
+/* Take write words away from the pages that a test, if any, picks. */
+static void flat_forget_writes(struct mmu *m, page_test *test, uint64_t what)
+{
+	if (!m->flat)
+		return;
+	for (unsigned list = 0; list < 4; list++) {
+		unsigned ctx = list / 2;
+
+		for (uint32_t i = 0; i < m->journal->count[ctx][list % 2]; i++) {
+			uint64_t lin = (uint64_t)m->journal->page[ctx][list % 2][i] << PAGE_SHIFT;
+			uint64_t *word = mmu_flat_word(m, FLAT_WRITE(ctx), lin);
+
+			if (*word && (!test || test(*word + lin, what)))
+				*word = 0;
+		}
+	}
+}
+
+static bool same_page(uint64_t host_page, uint64_t what)
+{
+	return host_page == what;
+}
+
 /* ---- the fast tables ---- */
 
 static void choose_table(struct mmu *m)
@@ -107,6 +206,7 @@ static void drop_entries(struct mmu *m, unsigned ctx, const uint64_t *bitmap, en
 
 static void drop_all(struct mmu *m, unsigned ctx)
 {
+	flat_drop_all(m, ctx);
 	drop_entries(m, ctx, m->store->filled[ctx], NULL, 0);
 }
 
@@ -122,12 +222,14 @@ static bool entry_in_big_page(const struct tlb_entry *e, uint64_t lin)
 
 static void drop_big_page(struct mmu *m, uint64_t lin)
 {
+	flat_drop_pages(m, lin & BIG_FRAME_MASK, 1u << (BIG_SHIFT - PAGE_SHIFT));
 	for (unsigned ctx = 0; ctx < 2; ctx++)
 		drop_entries(m, ctx, m->store->filled[ctx], entry_in_big_page, lin);
 }
 
 static void drop_page(struct mmu *m, uint64_t lin)
 {
+	flat_drop_pages(m, lin, 1);
 	for (unsigned ctx = 0; ctx < 2; ctx++) {
 		if (entry_page(&m->fast[ctx][mmu_index(lin)]) == (lin & PAGE_MASK))
 			drop_entry(m, ctx, mmu_index(lin));
@@ -164,6 +266,7 @@ static void fill_fast(struct mmu *m, uint64_t lin, uint64_t entry, enum mmu_cont
 	e->write = !watch && writable && m->ram->dirty[gpa >> PAGE_SHIFT] == RAM_DIRTY_ALL && !m->ram->code[gpa >> PAGE_SHIFT]
 	                   ? tag
 	                   : TLB_NO_TAG;
+	flat_fill(m, lin, e, ctx, entry & PTE_G ? 1 : 0);
 	m->store->filled[ctx][i / 64] |= bit;
 	if (entry & PTE_G)
 		m->store->local[ctx][i / 64] &= ~bit;
@@ -175,6 +278,7 @@ static void forget_all_writes(void *self)
 {
 	struct mmu *m = self;
 
+	flat_forget_writes(m, NULL, 0);
 	for (unsigned ctx = 0; ctx < 2; ctx++) {
 		for (unsigned w = 0; w < FAST_WORDS; w++) {
 			for (uint64_t bits = m->store->filled[ctx][w]; bits; bits &= bits - 1)
@@ -187,6 +291,7 @@ void mmu_forget_writes(struct mmu *m, uint64_t page_gpa)
 {
 	uintptr_t host = (uintptr_t)m->ram->host + (page_gpa & PAGE_MASK);
 
+	flat_forget_writes(m, same_page, host);
 	for (unsigned ctx = 0; ctx < 2; ctx++) {
 		for (unsigned w = 0; w < FAST_WORDS; w++) {
 			for (uint64_t bits = m->store->filled[ctx][w]; bits; bits &= bits - 1) {
@@ -250,7 +355,8 @@ static uint64_t store_put(struct mmu *m, uint64_t lin, uint32_t word, bool big)
 	uint64_t full = (uint64_t)s->gen[(word >> PTE_G_SHIFT) & 1] << 32 | word;
 	uint64_t *slot_big = &s->big[(uint32_t)lin >> BIG_SHIFT];
 	uint64_t page_word = big ? full | (lin & FRAME_MASK & ~BIG_FRAME_MASK) : full;
-	bool replaces = store_replaces(store_find(s, lin), page_word);
+	uint64_t old = store_find(s, lin);
+	bool replaces = store_replaces(old, page_word);
 
 	if (big) {
 		replaces = replaces || (word_valid(s, *slot_big) && store_replaces(*slot_big, full));
@@ -264,6 +370,8 @@ static uint64_t store_put(struct mmu *m, uint64_t lin, uint32_t word, bool big)
 		if (replaces)
 			drop_page(m, lin);
 	}
+	if (old && ((old ^ page_word) & PTE_G)) /* it is in the wrong journal */
+		flat_drop_pages(m, lin & BIG_FRAME_MASK, 1u << (BIG_SHIFT - PAGE_SHIFT));
 	m->generation += replaces;
 	m->fills++;
 	return page_word;
@@ -447,8 +555,10 @@ int mmu_peek(const struct mmu *m, uint64_t lin, uint64_t *gpa)
 static void flush_local(struct mmu *m)
 {
 	store_age(m->store, 0);
-	for (unsigned ctx = 0; ctx < 2; ctx++)
+	for (unsigned ctx = 0; ctx < 2; ctx++) {
+		flat_drop_list(m, ctx, 0);
 		drop_entries(m, ctx, m->store->local[ctx], NULL, 0);
+	}
 	m->generation++;
 	m->flushes++;
 }
@@ -598,8 +708,52 @@ int mmu_init(struct mmu *m, struct ram *ram, bool split_views)
 	return 0;
 }
 
+static void *reserve(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int mmu_flat_create(struct mmu *m)
+{
+	m->journal = reserve(sizeof(*m->journal));
+	m->flat = m->journal ? reserve(FLAT_SIZE) : NULL;
+	if (!m->flat)
+		return -ENOMEM; /* mmu_free() takes the rest */
+	drop_all(m, MMU_SUPERVISOR);
+	drop_all(m, MMU_USER);
+	return 0;
+}
+
+void mmu_flat_set_jump(struct mmu *m, uint64_t lin, uint64_t value)
+{
+	uint64_t word = paging(m) ? store_find(m->store, lin) : identity_word(lin);
+
+	if (!word)
+		return;
+	flat_note(m, m->context, lin, word & PTE_G ? 1 : 0);
+	*mmu_flat_word(m, FLAT_JUMP(m->context), lin) = value;
+}
+
+void mmu_flat_drop_jumps(struct mmu *m, enum mmu_context context)
+{
+	for (unsigned global = 0; global < 2; global++) {
+		for (uint32_t i = 0; i < m->journal->count[context][global]; i++) {
+			uint64_t lin = (uint64_t)m->journal->page[context][global][i] << PAGE_SHIFT;
+
+			if (*mmu_flat_word(m, FLAT_JUMP(context), lin))
+				*mmu_flat_word(m, FLAT_JUMP(context), lin) = 0;
+		}
+	}
+}
+
 void mmu_free(struct mmu *m)
 {
+	if (m->flat)
+		munmap(m->flat, FLAT_SIZE);
+	if (m->journal)
+		munmap(m->journal, sizeof(*m->journal));
 	if (m->store)
 		munmap(m->store, sizeof(*m->store));
 	if (m->ram)

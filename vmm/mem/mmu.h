@@ -30,6 +30,23 @@ struct tlb_entry { /* 32 bytes */
 };
 
 struct tlb_store;
+struct flat_journal;
+
+/*
+ * The flat table: for an engine that has the host's instructions look translations up, one word for each linear page and kind of access, all
+ * in one mapping the host commits as it is touched. A word is 0, or
+ *
+ *   FLAT_READ, FLAT_WRITE   what to add to a linear address of that page to get the host address; set where a fast entry has the tag
+ *   FLAT_JUMP               the engine's own (mmu_flat_set_jump); goes with the page's translation
+ *
+ * Only the first 2^20 words of a READ or WRITE part are ever set: an index with alignment bits above bit 20 finds 0, which makes
+ * one load test alignment too. Exists only after mmu_flat_create(); every word is dropped when the store drops the translation.
+ */
+#define FLAT_PART (128ull << 20) /* bytes of a READ or WRITE part: up to 4 alignment bits */
+#define FLAT_READ(ctx) ((ctx) * 2 * FLAT_PART)
+#define FLAT_WRITE(ctx) (((ctx) * 2 + 1) * FLAT_PART)
+#define FLAT_JUMP(ctx) (4 * FLAT_PART + (ctx) * (8ull << 20))
+#define FLAT_SIZE (4 * FLAT_PART + (16ull << 20))
 
 #define MMU_DEBUG_PAGES 128
 
@@ -37,6 +54,8 @@ struct mmu {
 	struct tlb_entry *tlb;                  /* = fast[context], or an empty table while all_slow: what engines index; only mmu.c writes it */
 	struct tlb_entry fast[2][TLB_FAST_SIZE];
 	enum mmu_context context;
+	uint8_t *flat;                          /* NULL unless mmu_flat_create() was called */
+	struct flat_journal *journal;
 	bool split_views;                       /* model 0/3/3: supervisor and user are separate views; a crossing empties `fast` */
 	bool stepping;                          /* slow path may touch MMIO and code pages (set for one instruction at a time) */
 	bool all_slow;                          /* every access takes the slow path (alignment checking) */
@@ -95,6 +114,17 @@ void mmu_load_translations(struct mmu *m, const uint64_t *words, size_t count);
 int mmu_probe(const struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, struct mmu_fault *fault);
 /* The same without side effects, for debuggers: permissions ignored. Returns 0 or -1. */
 int mmu_peek(const struct mmu *m, uint64_t lin, uint64_t *gpa);
+
+int mmu_flat_create(struct mmu *m); /* -ENOMEM */
+/* Remember `value` for the page of lin in the present context until its translation goes. The page must have one. */
+void mmu_flat_set_jump(struct mmu *m, uint64_t lin, uint64_t value);
+/* Forget all of them: of one context. */
+void mmu_flat_drop_jumps(struct mmu *m, enum mmu_context context);
+
+static inline uint64_t *mmu_flat_word(const struct mmu *m, uint64_t part, uint64_t lin)
+{
+	return (uint64_t *)(void *)(m->flat + part) + ((uint32_t)lin >> PAGE_SHIFT);
+}
 
 static inline unsigned mmu_index(uint64_t lin)
 {

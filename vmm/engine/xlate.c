@@ -1,0 +1,892 @@
+/*
+ * xlate.c - the translator: blocks of host code, how they are found, chained, entered and left.
+ *
+ * A block is a trace (cache.h) that was interpreted HOT times, as host code. Guest registers and flags are the host's own (xlate_gen.h), so most
+ * instructions are re-encoded with nothing but their memory operand changed. A block of
+ *
+ *     c0100000: mov eax, [ebx+8]      c0100003: add eax, ecx      c0100005: jnz c0100000
+ *
+ * becomes
+ *
+ *     head:  lea r11, [r11+3]               charge three instructions
+ *            shrx rcx, r11, r10             0 only when that is more than the budget has left
+ *            jrcxz  over                    -> state as before the block, back to the run loop, which cuts the tail to size
+ *            lea r8d, [rbx+8]               effective address
+ *            rorx r9d, r8d, 2               page number, with the bits that must be 0 in an aligned address above it:
+ *            shrx r9d, r9d, r14d            misaligned indexes a part of the table that is always 0
+ *            mov rcx, [r15+r9*8+FLAT_READ]  what to add to get the host address; 0: the slow way
+ *            jrcxz  slow                    -> misaligned inside a page: back here with rcx; else the interpreter's handler, then after the access
+ *            mov eax, [rcx+r8]
+ *            add eax, r12d
+ *            jnz head                       a jump within the page, patched when its target was translated
+ *            jmp next
+ *
+ * Nothing between the instructions of the guest changes the host's arithmetic flags: LEA, MOV, SHRX, RORX, PEXT and JRCXZ do not.
+ *
+ * Invariants
+ *  1. Code is found by (physical page, linear page, mode) and offset, so constants may be linear addresses. FLAT_JUMP has the page's table of entries while
+ *     the page's translation lasts, in the mode that is in force (see enter_mode()); nothing but that reaches another page's code.
+ *  2. Blocks jump directly to blocks of the same page only. A page's code goes all at once (cache_code_written), and no translated code runs at
+ *     that moment: so no jump needs to be undone. Code memory is used again only after a flush of everything.
+ *  3. Translated code runs only with a flat 32-bit CS, SS, DS and ES. FS and GS are looked at by each access.
+ *  4. Whatever is not inline is the interpreter's handler, called with the state as for a trace of one instruction: registers, lazy flags, rip and
+ *     icount in the vcpu. So a handler may leave by vcpu_raise() as from any trace.
+ *  5. An inline instruction changes nothing before all of its checks have passed; a failing check leaves the whole instruction to its handler.
+ *  6. Single steps, breakpoints, alignment checks: never here, the run loop interprets.
+ *
+ * Called by interp.c.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vmm/engine/codebuf.h"
+#include "vmm/engine/ops.h"
+#include "vmm/engine/xlate_gen.h"
+
+#define HOT 16
+#define CODE_SIZE (48ull << 20)
+#define BLOCK_ROOM (TRACE_MAX_INSNS * 192u + 256) /* no block is longer */
+#define SITES (1u << 19)
+#define SITE_ROOM TRACE_MAX_INSNS
+#define PAGES 4096u /* code pages, each with 16 KiB of entries */
+#define PAGE_HASH 4096u
+#define FULL_SEGMENT (1ull << 32)
+
+struct page {
+	uint64_t gpa;
+	uint32_t lin;
+	uint8_t mode;
+	struct page *hash_next; /* same hash of gpa */
+	uint32_t *entries;      /* code address by offset, 0 none */
+};
+
+struct xlate {
+	/* generated code knows the places of these */
+	struct frame frame; /* copied to the stack */
+	uint8_t *flat;
+	int64_t budget; /* r11 */
+	uint32_t flags; /* as LAHF and SETO leave AX */
+
+	struct vcpu *c;
+	struct cache *cache;
+	struct codebuf buf;
+	struct trace_scratch alone;
+	struct site *sites; /* [0] is never used */
+	uint32_t site_count;
+	struct page *pages;
+	uint32_t page_count;
+	uint32_t *entries;
+	struct page *hash[PAGE_HASH];
+	uint32_t thunk[THUNKS];
+	uint32_t enter, leave;
+	uint32_t code_start, code_at; /* offsets into the buffer */
+	struct frame *live;           /* the frame on the stack, while translated code runs */
+	uint16_t jump_mode[2];        /* mode whose entries FLAT_JUMP has, by context; 0x100: none */
+	unsigned hot;
+	uint64_t blocks, flushes;
+};
+
+typedef void enter_fn(struct vcpu *c, struct xlate *x, uint32_t code);
+
+/* ---- pages ---- */
+
+static unsigned page_hash(uint64_t gpa)
+{
+	return (gpa >> PAGE_SHIFT) % PAGE_HASH;
+}
+
+static struct page *find_page(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t mode)
+{
+	struct page *p = x->hash[page_hash(gpa)];
+
+	while (p && !(p->gpa == gpa && p->lin == lin && p->mode == mode))
+		p = p->hash_next;
+	return p;
+}
+
+static struct page *make_page(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t mode)
+{
+	struct page **bucket = &x->hash[page_hash(gpa)];
+	struct page *p = &x->pages[x->page_count];
+
+	*p = (struct page){
+		.gpa = gpa,
+		.lin = lin,
+		.mode = mode,
+		.hash_next = *bucket,
+		.entries = x->entries + (size_t)x->page_count * PAGE_SIZE,
+	};
+	x->page_count++;
+	*bucket = p;
+	return p;
+}
+
+/* The word that makes [word + 4 * linear address] the entry. */
+static uint64_t page_word(const struct page *p)
+{
+	return (uintptr_t)p->entries - 4ull * p->lin;
+}
+
+static uint32_t entry_at(uint64_t word, uint32_t lin)
+{
+	return word ? *(const uint32_t *)(uintptr_t)(word + 4ull * lin) : 0;
+}
+
+static void page_written(void *self, uint64_t gpa)
+{
+	struct xlate *x = self;
+
+	for (struct page *p = x->hash[page_hash(gpa)]; p; p = p->hash_next) {
+		if (p->gpa == gpa)
+			memset(p->entries, 0, PAGE_SIZE * sizeof(*p->entries));
+	}
+}
+
+static void drop_jumps(struct xlate *x)
+{
+	mmu_flat_drop_jumps(&x->c->mmu, MMU_SUPERVISOR);
+	mmu_flat_drop_jumps(&x->c->mmu, MMU_USER);
+}
+
+/* Everything goes. Not from inside a block: its code stays readable, but must not be resumed. */
+static void flush(void *self)
+{
+	struct xlate *x = self;
+
+	drop_jumps(x);
+	memset(x->hash, 0, sizeof(x->hash));
+	madvise(x->entries, (size_t)x->page_count * PAGE_SIZE * sizeof(*x->entries), MADV_DONTNEED);
+	x->page_count = 0;
+	x->site_count = 1;
+	x->code_at = x->code_start;
+	x->flushes++;
+}
+
+/* ---- when translated code may run ---- */
+
+static bool covers_all(const struct segment *s, bool write)
+{
+	return s->base == 0 && s->rlimit == FULL_SEGMENT && (!write || s->wlimit == FULL_SEGMENT);
+}
+
+static bool flat(const struct vcpu *c)
+{
+	return covers_all(&c->seg[SEG_CS], false) && covers_all(&c->seg[SEG_SS], true) &&
+	       covers_all(&c->seg[SEG_DS], true) && covers_all(&c->seg[SEG_ES], true);
+}
+
+static bool may_run(const struct vcpu *c)
+{
+	return (c->mode & (MODE_CS32 | MODE_SS32 | MODE_VM)) == (MODE_CS32 | MODE_SS32) && !c->mmu.all_slow && flat(c);
+}
+
+static void describe(const struct segment *s, uint64_t *ok, uint64_t *base)
+{
+	*ok = s->rlimit == FULL_SEGMENT && s->wlimit == FULL_SEGMENT && !(s->base & 15);
+	*base = s->base;
+}
+
+static void describe_segments(const struct vcpu *c, struct frame *f)
+{
+	describe(&c->seg[SEG_FS], &f->fs_ok, &f->fs_base);
+	describe(&c->seg[SEG_GS], &f->gs_ok, &f->gs_base);
+}
+
+static void enter_mode(struct xlate *x)
+{
+	struct vcpu *c = x->c;
+
+	if (likely(x->jump_mode[c->mmu.context] == c->mode))
+		return;
+	mmu_flat_drop_jumps(&c->mmu, c->mmu.context);
+	x->jump_mode[c->mmu.context] = c->mode;
+}
+
+/* ---- translation ---- */
+
+uint32_t gen_site(struct gen *g)
+{
+	struct xlate *x = g->x;
+	const struct insn *in = &g->t->insns[g->k];
+	struct site *s;
+
+	if (g->site)
+		return g->site;
+	g->site = x->site_count++;
+	s = &x->sites[g->site];
+	*s = (struct site){
+		.in = *in,
+		.rip = g->rip + in->off,
+		.left = (uint16_t)(g->t->n - g->k),
+		.class = (uint16_t)op_class(in->op),
+	};
+	s->in.off = 0;
+	return g->site;
+}
+
+void gen_pend(struct gen *g, struct pending p)
+{
+	BUG_ON(g->pendings == PENDING_MAX);
+	g->pending[g->pendings++] = p;
+}
+
+void gen_pend_far(struct gen *g, struct pending p)
+{
+	BUG_ON(g->fars == PENDING_MAX);
+	g->far[g->fars++] = p;
+}
+
+/* What a JRCXZ leads to. Out of the way of the block; ends with a jump or never returns. */
+static void gen_cold(struct gen *g, const struct pending *p)
+{
+	struct emit *e = &g->e;
+
+	switch (p->kind) {
+	case PENDING_HEAD:
+		emit_call(e, g->thunk[THUNK_HEAD]);
+		emit_u32(e, g->rip);
+		emit_u32(e, g->t->n);
+		return;
+	case PENDING_ACCESS:
+		if (p->address != R8)
+			emit_mov(e, R8, p->address);
+		emit_call(e, p->size == 1 ? g->thunk[THUNK_MEMORY]
+		                          : g->thunk[THUNK_FIRST_CHECK + (unsigned)g->context * 8 + p->write * 4u +
+		                                     (unsigned)__builtin_ctz(p->size) - 1]);
+		emit_jmp(e, p->back);
+		emit_u32(e, p->site);
+		return;
+	case PENDING_DIVIDE: /* flags are in ecx, eax in the frame */
+		emit_mov(e, RAX, RCX);
+		emit_bytes(e, "\x04\x7f\x9e", 3); /* add al, 0x7f; sahf */
+		emit_rm(e, 4, 0x8b, RAX, at_base(RSP, offsetof(struct frame, tmp)));
+		/* fall through */
+	default: emit_call(e, g->thunk[THUNK_CALLOUT]); emit_u32(e, p->site);
+	}
+}
+
+static void land(struct gen *g, const struct pending *p, bool hopped)
+{
+	if (hopped)
+		emit_land32(&g->e, p->hop);
+	else
+		emit_land8(&g->e, p->jump);
+}
+
+/* Pending JRCXZs get a 32-bit jump in their reach. */
+static void gen_hops(struct gen *g)
+{
+	uint32_t over = emit_jmp_short(&g->e);
+
+	for (; g->hopped < g->pendings; g->hopped++) {
+		struct pending *p = &g->pending[g->hopped];
+
+		emit_land8(&g->e, p->jump);
+		p->hop = emit_jmp_near(&g->e);
+	}
+	emit_land8(&g->e, over);
+}
+
+enum { REACH = 127, COLD = 18, GOTO_ROOM = 40 };
+
+/* No instruction's code is longer. */
+static unsigned insn_room(const struct insn *in)
+{
+	bool divides = in->op == OP_DIV || in->op == OP_IDIV;
+	bool twice = (in->flags & IF_MEM) && (in->seg >= SEG_FS || in->op == OP_PUSH);
+
+	if (in->op == OP_CALL)
+		return 124;
+	return in->flags & IF_ENDS || twice || divides ? 94 : 48;
+}
+
+/* Before so much code: will the first JRCXZ that waits still reach a hop after it? Those behind are further apart than hops are long. */
+static void gen_keep_reach(struct gen *g, unsigned room)
+{
+	if (g->hopped < g->pendings && g->e.at - g->pending[g->hopped].jump + room + 4 > REACH)
+		gen_hops(g);
+}
+
+static bool same_page(const struct gen *g, uint32_t target)
+{
+	return (target ^ g->rip) >> PAGE_SHIFT == 0;
+}
+
+void gen_lookup(struct gen *g)
+{
+	struct emit *e = &g->e;
+	uint32_t no_page, no_entry;
+
+	emit_shrx(e, false, R9, R8, R10);
+	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, (int32_t)FLAT_JUMP((unsigned)g->context)));
+	no_page = emit_jrcxz(e);
+	emit_rm(e, 4, 0x8b, RCX, at_index(RCX, R8, 2, 0));
+	no_entry = emit_jrcxz(e);
+	emit_jmp_reg(e, RCX);
+	emit_land8(e, no_page);
+	emit_land8(e, no_entry);
+	emit_call(e, g->thunk[THUNK_MISS]);
+}
+
+/* Jump to another page's code: its translation is looked up each time. */
+static void gen_goto_far(struct gen *g, uint32_t target)
+{
+	struct emit *e = &g->e;
+	uint32_t no_page, no_entry;
+
+	emit_mov_imm(e, R8, target);
+	emit_rm(e, 8, 0x8b, RCX, at_base(R15, (int32_t)(FLAT_JUMP((unsigned)g->context) + (target >> PAGE_SHIFT) * 8)));
+	no_page = emit_jrcxz(e);
+	emit_rm(e, 4, 0x8b, RCX, at_index(RCX, R8, 2, 0));
+	no_entry = emit_jrcxz(e);
+	emit_jmp_reg(e, RCX);
+	emit_land8(e, no_page);
+	emit_land8(e, no_entry);
+	emit_call(e, g->thunk[THUNK_MISS]);
+}
+
+static void aim(struct gen *g, uint32_t jump, uint32_t target)
+{
+	uint32_t code = 0;
+
+	if (same_page(g, target))
+		code = target == g->rip ? g->code : g->entries[target & (PAGE_SIZE - 1)];
+	if (code)
+		emit_aim32(&g->e, jump, code);
+	else
+		g->stub[g->stubs++] = (struct goto_stub){ jump, target };
+}
+
+void gen_goto(struct gen *g, uint32_t target)
+{
+	if (same_page(g, target))
+		aim(g, emit_jmp_near(&g->e), target);
+	else
+		gen_goto_far(g, target);
+}
+
+void gen_goto_if(struct gen *g, unsigned cc, uint32_t target)
+{
+	aim(g, emit_jcc(&g->e, cc), target);
+}
+
+static void gen_stub(struct gen *g, const struct goto_stub *s)
+{
+	uint32_t back;
+
+	emit_land32(&g->e, s->jump);
+	if (!same_page(g, s->target)) {
+		gen_goto_far(g, s->target);
+		return;
+	}
+	emit_call(&g->e, g->thunk[THUNK_LINK]);
+	back = g->e.at - s->jump;
+	emit_u32(&g->e, s->target);
+	emit_u32(&g->e, back);
+}
+
+static void gen_end(struct gen *g)
+{
+	bool near = true;
+
+	for (unsigned i = g->hopped; i < g->pendings; i++)
+		near &= g->e.at + (i - g->hopped) * COLD - g->pending[i].jump <= REACH;
+	if (!near) { /* nothing runs into this place, so no jump around them */
+		for (; g->hopped < g->pendings; g->hopped++) {
+			struct pending *p = &g->pending[g->hopped];
+
+			emit_land8(&g->e, p->jump);
+			p->hop = emit_jmp_near(&g->e);
+		}
+	}
+	for (unsigned i = g->hopped; i < g->pendings; i++) {
+		land(g, &g->pending[i], false);
+		gen_cold(g, &g->pending[i]);
+	}
+	for (unsigned i = 0; i < g->hopped; i++) {
+		land(g, &g->pending[i], true);
+		gen_cold(g, &g->pending[i]);
+	}
+	for (unsigned i = 0; i < g->fars; i++) {
+		land(g, &g->far[i], true);
+		gen_cold(g, &g->far[i]);
+	}
+	for (unsigned i = 0; i < g->stubs; i++)
+		gen_stub(g, &g->stub[i]);
+}
+
+static void gen_callout(struct gen *g)
+{
+	uint32_t site = gen_site(g);
+
+	emit_call(&g->e, g->thunk[THUNK_CALLOUT]);
+	emit_u32(&g->e, site);
+}
+
+static void gen_head(struct gen *g)
+{
+	struct emit *e = &g->e;
+
+	emit_rm(e, 8, 0x8d, R11, at_base(R11, g->t->n));
+	emit_shrx(e, true, RCX, R11, R10);
+	gen_pend(g, (struct pending){ .kind = PENDING_HEAD, .jump = emit_jrcxz(e) });
+}
+
+static void gen_block(struct gen *g)
+{
+	const struct trace *t = g->t;
+	bool ended = false;
+	uint32_t start;
+
+	gen_head(g);
+	for (g->k = 0; g->k < t->n; g->k++) {
+		const struct insn *in = &t->insns[g->k];
+
+		g->site = 0;
+		gen_keep_reach(g, insn_room(in));
+		start = g->e.at;
+		if (!gen_insn(g, in))
+			gen_callout(g);
+		BUG_ON(g->e.at - start > insn_room(in));
+		if (g->site)
+			g->x->sites[g->site].resume = emit_here(&g->e);
+		ended = in->flags & IF_ENDS;
+	}
+	if (!ended) {
+		gen_keep_reach(g, GOTO_ROOM);
+		gen_goto(g, g->rip + t->bytes);
+	}
+	gen_end(g);
+}
+
+static bool has_room(const struct xlate *x)
+{
+	return x->code_at + BLOCK_ROOM <= x->buf.size && x->site_count + SITE_ROOM <= SITES && x->page_count < PAGES;
+}
+
+/* Translate t at the vCPU's rip. 0 when it cannot be now. */
+static uint32_t translate(struct xlate *x, const struct trace *t)
+{
+	struct vcpu *c = x->c;
+	uint32_t rip = (uint32_t)c->rip, lin = rip & (uint32_t)PAGE_MASK;
+	struct gen g = {
+		.x = x,
+		.t = t,
+		.thunk = x->thunk,
+		.rip = rip,
+		.context = c->mmu.context,
+	};
+	struct page *p;
+
+	if (!has_room(x)) {
+		flush(x);
+		return 0;
+	}
+	p = find_page(x, t->gpa & PAGE_MASK, lin, c->mode);
+	if (!p)
+		p = make_page(x, t->gpa & PAGE_MASK, lin, c->mode);
+	g.entries = p->entries;
+	g.e = (struct emit){
+		.bytes = x->buf.write + x->code_at,
+		.code = (uint32_t)(uintptr_t)x->buf.exec + x->code_at,
+		.size = BLOCK_ROOM,
+	};
+	g.code = g.e.code;
+	gen_block(&g);
+	BUG_ON(g.e.full);
+	x->code_at += (g.e.at + 15) & ~15u;
+	x->blocks++;
+	p->entries[rip & (PAGE_SIZE - 1)] = g.code;
+	mmu_flat_set_jump(&c->mmu, lin, page_word(p));
+	return g.code;
+}
+
+/* ---- from one block to the next ---- */
+
+/* Code for the trace at rip, when it has some or has become worth it. */
+static uint32_t code_for(struct xlate *x, struct trace *t)
+{
+	struct vcpu *c = x->c;
+	uint32_t rip = (uint32_t)c->rip, code;
+	uint64_t word = *mmu_flat_word(&c->mmu, FLAT_JUMP((unsigned)c->mmu.context), rip);
+	struct page *p;
+
+	code = entry_at(word, rip);
+	if (code)
+		return code;
+	if (t->gpa == NO_PAGE || t->gpa2 != NO_PAGE)
+		return 0;
+	if (!word) { /* the page's translation was gone for a while */
+		p = find_page(x, t->gpa & PAGE_MASK, rip & (uint32_t)PAGE_MASK, c->mode);
+		if (p) {
+			mmu_flat_set_jump(&c->mmu, rip & PAGE_MASK, page_word(p));
+			code = p->entries[rip & (PAGE_SIZE - 1)];
+			if (code)
+				return code;
+		}
+	}
+	if (t->hits < x->hot) {
+		t->hits++;
+		return 0;
+	}
+	return translate(x, t);
+}
+
+static void set_budget(struct xlate *x)
+{
+	x->budget = (int64_t)(x->c->icount - x->c->icount_end) - 1;
+}
+
+/* icount when `left` instructions of a charged block are still to run. */
+static uint64_t icount_before(const struct vcpu *c, int64_t budget, unsigned left)
+{
+	return c->icount_end + (uint64_t)(budget + 1) - left;
+}
+
+/* State is precise in the vcpu: where to go on, or 0 for the run loop. May raise a fetch's fault. */
+static uint32_t go_on(struct xlate *x)
+{
+	struct vcpu *c = x->c;
+	uint32_t code;
+
+	if (c->icount >= c->icount_end)
+		return 0;
+	code = code_for(x, cache_lookup(x->cache));
+	if (code) {
+		set_budget(x);
+		x->flags = host_flags(c);
+	}
+	return code;
+}
+
+static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
+{
+	struct vcpu *c = x->c;
+	const struct site *s = &x->sites[index];
+	struct insn *in = x->alone.room;
+	uint32_t generation = cache_generation(x->cache);
+
+	set_flags_from_host(c, x->flags);
+	c->rip = s->rip;
+	c->icount = icount_before(c, budget, s->left);
+	c->trace = &x->alone.t;
+	in[0] = s->in;
+	in[1].off = in[0].len;
+	in[0].fn(c, in);
+	c->ip = NULL;
+	c->icount++;
+	if (unlikely(s->class != CLASS_NONE)) {
+		if (in[0].flags & IF_ENDS)
+			return 0;
+		if (!flat(c))
+			return 0;
+		describe_segments(c, x->live);
+	}
+	if (in[0].flags & IF_ENDS)
+		return go_on(x);
+	if (unlikely(generation != cache_generation(x->cache)))
+		return 0;
+	x->budget = budget;
+	x->flags = host_flags(c);
+	return s->resume;
+}
+
+static uint32_t load32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* What thunks call. `data` is behind the call, r8 and budget are registers. Returns code to go on at, or 0 to leave. */
+
+static uint32_t on_callout(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
+{
+	(void)r8;
+	return run_site(x, load32(data), budget);
+}
+
+enum { JUMP_LENGTH = 5 };
+
+static uint32_t on_memory(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
+{
+	(void)r8;
+	return run_site(x, load32(data + JUMP_LENGTH), budget);
+}
+
+static uint32_t on_head(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
+{
+	struct vcpu *c = x->c;
+
+	(void)r8;
+	set_flags_from_host(c, x->flags);
+	c->rip = load32(data);
+	c->icount = icount_before(c, budget, load32(data + 4));
+	return 0;
+}
+
+static uint32_t on_miss(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
+{
+	struct vcpu *c = x->c;
+
+	(void)data;
+	set_flags_from_host(c, x->flags);
+	c->rip = r8;
+	c->icount = icount_before(c, budget, 0);
+	return go_on(x);
+}
+
+/* The jump to be aimed is so far before data. */
+static uint32_t on_link(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
+{
+	uint32_t target = load32(data), back = load32(data + 4), flushes, code;
+	uint32_t jump = (uint32_t)(uintptr_t)data - back;
+
+	(void)r8;
+	flushes = (uint32_t)x->flushes;
+	code = on_miss(x, data, target, budget);
+	if (code && flushes == (uint32_t)x->flushes) {
+		uint32_t rel = code - (jump + 4);
+
+		memcpy(x->buf.write + (jump - (uint32_t)(uintptr_t)x->buf.exec), &rel, sizeof(rel));
+	}
+	return code;
+}
+
+/* ---- thunks ---- */
+
+typedef uint32_t handler_fn(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget);
+
+enum { FRAME_ROOM = 72 }; /* sizeof(struct frame), and what aligns the stack */
+_Static_assert(sizeof(struct frame) <= FRAME_ROOM, "the frame fits");
+
+static const uint8_t guest_regs[8] = { RAX, GUEST_CX, RDX, RBX, GUEST_SP, RBP, RSI, RDI };
+
+static int32_t gpr_offset(unsigned i)
+{
+	return (int32_t)(offsetof(struct vcpu, gpr) + 8 * i);
+}
+
+/* rdi: vcpu, rsi: xlate, ecx: code */
+static void gen_reload(struct emit *e)
+{
+	emit_rm(e, 8, 0x8b, R15, at_base(RSI, offsetof(struct xlate, flat)));
+	emit_rm(e, 8, 0x8b, R11, at_base(RSI, offsetof(struct xlate, budget)));
+	emit_mov_imm(e, R10, 12);
+	emit_mov_imm(e, R14, 10);
+	emit_rm(e, 4, 0x8b, RAX, at_base(RSI, offsetof(struct xlate, flags)));
+	emit_bytes(e, "\x04\x7f\x9e", 3); /* add al, 0x7f; sahf */
+	for (unsigned i = 0; i < 8; i++)  /* EDI last: it is the vcpu */
+		emit_rm(e, 4, 0x8b, guest_regs[i], at_base(RDI, gpr_offset(i)));
+	emit_jmp_reg(e, RCX);
+}
+
+static const uint8_t saved_regs[6] = { RBX, RBP, R12, R13, R14, R15 };
+
+/* void enter(vcpu, xlate, code); returns where reload begins */
+static uint32_t gen_enter(struct emit *e)
+{
+	uint32_t reload;
+
+	for (unsigned i = 0; i < 6; i++) {
+		if (saved_regs[i] >= R8)
+			emit_u8(e, 0x41);
+		emit_u8(e, 0x50 | (saved_regs[i] & 7));
+	}
+	emit_bytes(e, "\x48\x83\xec", 3); /* sub rsp, imm8 */
+	emit_u8(e, FRAME_ROOM);
+	for (unsigned i = 0; i < sizeof(struct frame) / 8; i++) {
+		emit_rm(e, 8, 0x8b, RAX, at_base(RSI, (int32_t)(offsetof(struct xlate, frame) + 8 * i)));
+		emit_rm(e, 8, 0x89, RAX, at_base(RSP, (int32_t)(8 * i)));
+	}
+	emit_rm(e, 8, 0x89, RSP, at_base(RSI, offsetof(struct xlate, live)));
+	emit_mov(e, RCX, RDX);
+	reload = emit_here(e);
+	gen_reload(e);
+	return reload;
+}
+
+static void gen_leave(struct emit *e)
+{
+	emit_bytes(e, "\x48\x83\xc4", 3); /* add rsp, imm8 */
+	emit_u8(e, FRAME_ROOM);
+	for (unsigned i = 6; i-- > 0;) {
+		if (saved_regs[i] >= R8)
+			emit_u8(e, 0x41);
+		emit_u8(e, 0x58 | (saved_regs[i] & 7));
+	}
+	emit_u8(e, 0xc3);
+}
+
+static uint32_t gen_thunk(struct emit *e, handler_fn *fn, uint32_t reload, uint32_t leave)
+{
+	uint32_t start = emit_here(e);
+
+	emit_u8(e, 0x59); /* pop rcx */
+	emit_rm(e, 8, 0x8b, R9, at_base(RSP, offsetof(struct frame, c)));
+	for (unsigned i = 0; i < 8; i++)
+		emit_rm(e, 4, 0x89, guest_regs[i], at_base(R9, gpr_offset(i)));
+	emit_bytes(e, "\x0f\x90\xc0\x9f", 4); /* seto al; lahf */
+	emit_bytes(e, "\x0f\xb7\xc0", 3);     /* movzx eax, ax */
+	emit_rm(e, 8, 0x8b, RDI, at_base(RSP, offsetof(struct frame, x)));
+	emit_rm(e, 4, 0x89, RAX, at_base(RDI, offsetof(struct xlate, flags)));
+	emit_rr(e, 8, 0x8b, RSI, RCX);
+	emit_mov(e, RDX, R8);
+	emit_rr(e, 8, 0x8b, RCX, R11);
+	emit_bytes(e, "\x48\xb8", 2); /* mov rax, imm64 */
+	emit_u64(e, (uintptr_t)fn);
+	emit_bytes(e, "\xff\xd0", 2);         /* call rax */
+	emit_bytes(e, "\x89\xc1\x85\xc0", 4); /* mov ecx, eax; test eax, eax */
+	emit_aim32(e, emit_jcc(e, 4), leave);
+	emit_rm(e, 8, 0x8b, RDI, at_base(RSP, offsetof(struct frame, c)));
+	emit_rm(e, 8, 0x8b, RSI, at_base(RSP, offsetof(struct frame, x)));
+	emit_jmp(e, reload);
+	return start;
+}
+
+/* Called with a misaligned or unknown address in r8d: returns with rcx as the table would have it when the access stays in its page; else
+ * goes on as THUNK_MEMORY. mask = page of the last byte - page of the first - 1: all ones, or 0. */
+static uint32_t gen_check(struct emit *e, uint64_t part, unsigned size, uint32_t memory)
+{
+	uint32_t start = emit_here(e), bad;
+
+	emit_shrx(e, false, R9, R8, R10);
+	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, (int32_t)part));
+	emit_bytes(e, "\x49\xf7\xd1", 3); /* not r9 */
+	emit_bytes(e, "\x41\x50", 2);     /* push r8 */
+	emit_rm(e, 8, 0x8d, R8, at_base(R8, (int32_t)size - 1));
+	emit_shrx(e, true, R8, R8, R10);
+	emit_rm(e, 8, 0x8d, R9, at_index(R9, R8, 0, 0));
+	emit_bytes(e, "\x41\x58", 2); /* pop r8 */
+	emit_pext(e, RCX, RCX, R9);
+	bad = emit_jrcxz(e);
+	emit_u8(e, 0xc3);
+	emit_land8(e, bad);
+	emit_jmp(e, memory);
+	return start;
+}
+
+static void gen_thunks(struct xlate *x)
+{
+	static handler_fn *const handlers[THUNK_FIRST_CHECK] = {
+		[THUNK_CALLOUT] = on_callout, [THUNK_MEMORY] = on_memory, [THUNK_HEAD] = on_head,
+		[THUNK_LINK] = on_link,       [THUNK_MISS] = on_miss,
+	};
+	struct emit e = { .bytes = x->buf.write, .code = (uint32_t)(uintptr_t)x->buf.exec, .size = 16384 };
+	uint32_t reload;
+
+	emit_u32(&e, 0xcccccccc); /* no code at offset 0 */
+	x->leave = emit_here(&e);
+	gen_leave(&e);
+	x->enter = emit_here(&e);
+	reload = gen_enter(&e);
+	for (unsigned i = 0; i < THUNK_FIRST_CHECK; i++)
+		x->thunk[i] = gen_thunk(&e, handlers[i], reload, x->leave);
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned ctx = i >> 3, write = (i >> 2) & 1, size = 2u << (i & 3);
+		uint64_t part = write ? FLAT_WRITE(ctx) : FLAT_READ(ctx);
+
+		x->thunk[THUNK_FIRST_CHECK + i] = gen_check(&e, part, size, x->thunk[THUNK_MEMORY]);
+	}
+	BUG_ON(e.full);
+	x->code_start = x->code_at = (e.at + 63) & ~63u;
+}
+
+/* ---- face ---- */
+
+bool xlate_run(struct xlate *x, struct trace *t)
+{
+	struct vcpu *c = x->c;
+	uint32_t code;
+
+	if (!may_run(c))
+		return false;
+	enter_mode(x);
+	code = code_for(x, t);
+	if (!code)
+		return false;
+	set_budget(x);
+	x->flags = host_flags(c);
+	describe_segments(c, &x->frame);
+	((enter_fn *)(uintptr_t)x->enter)(c, x, code);
+	return true;
+}
+
+void xlate_set_hot(struct xlate *x, unsigned executions)
+{
+	x->hot = executions;
+}
+
+uint64_t xlate_blocks(const struct xlate *x)
+{
+	return x->blocks;
+}
+
+static void *reserve(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void release(void *p, size_t bytes)
+{
+	if (p)
+		munmap(p, bytes);
+}
+
+int xlate_create(struct xlate **out, struct cache *cache)
+{
+	struct xlate *x;
+	int rc;
+
+	*out = NULL;
+	if (!__builtin_cpu_supports("bmi2"))
+		return -ENOTSUP;
+	x = calloc(1, sizeof(*x));
+	if (!x)
+		return -ENOMEM;
+	x->c = cache->c;
+	x->cache = cache;
+	x->frame.c = x->c;
+	x->frame.x = x;
+	x->jump_mode[0] = x->jump_mode[1] = 0x100;
+	x->hot = HOT;
+	x->site_count = 1;
+	x->alone.t = (struct trace){ .gpa = NO_PAGE, .gpa2 = NO_PAGE, .n = 1, .insns = x->alone.room };
+	x->alone.room[1].fn = interp_trace_end;
+	x->sites = reserve(SITES * sizeof(*x->sites));
+	x->pages = reserve(PAGES * sizeof(*x->pages));
+	x->entries = reserve((size_t)PAGES * PAGE_SIZE * sizeof(*x->entries));
+	rc = x->sites && x->pages && x->entries ? codebuf_create(&x->buf, CODE_SIZE) : -ENOMEM;
+	if (!rc)
+		rc = mmu_flat_create(&x->c->mmu);
+	if (rc) {
+		xlate_destroy(x);
+		return rc;
+	}
+	x->flat = x->c->mmu.flat;
+	gen_thunks(x);
+	cache->dropped = page_written;
+	cache->flushed = flush;
+	cache->dropped_self = x;
+	*out = x;
+	return 0;
+}
+
+void xlate_destroy(struct xlate *x)
+{
+	if (!x)
+		return;
+	x->cache->dropped = NULL;
+	x->cache->flushed = NULL;
+	codebuf_destroy(&x->buf);
+	release(x->sites, SITES * sizeof(*x->sites));
+	release(x->pages, PAGES * sizeof(*x->pages));
+	release(x->entries, (size_t)PAGES * PAGE_SIZE * sizeof(*x->entries));
+	free(x);
+}

@@ -1,0 +1,24 @@
+/*
+ * xlate.h - the translator: hot traces become host code that is nearly the guest's own.
+ *
+ * An addition to the interpreter's run loop, not a second one: interp.c asks xlate_run() whether translated code can go on from here, and interprets
+ * the next trace when not.
+ */
+#ifndef RINGSIDE_VMM_ENGINE_XLATE_H
+#define RINGSIDE_VMM_ENGINE_XLATE_H
+
+#include "vmm/engine/cache.h"
+
+struct xlate;
+
+int xlate_create(struct xlate **out,
+                 struct cache *cache); /* -ENOMEM; -ENOTSUP when the host's processor lacks what the code needs */
+void xlate_destroy(struct xlate *x);
+/* Run translated code from CS:RIP, where cache_lookup() found t. False when nothing was run: t is to be interpreted. Otherwise state is
+ * precise, and there may be budget left. Faults and exits leave by c->unwind. */
+bool xlate_run(struct xlate *x, struct trace *t);
+void xlate_set_hot(struct xlate *x, unsigned executions);
+/* For the statistics. */
+uint64_t xlate_blocks(const struct xlate *x);
+
+#endif
