@@ -98,6 +98,7 @@ struct table_ptr {
 	u16 limit;
 	u32 base;
 } __attribute__((packed));
+extern bool double_fault_ends_run; /* a double fault, which has a task of its own, then ends cpu_run() like any other exception */
 void load_tables(void); /* LGDT, LIDT, LLDT 0, LTR, segment registers: the runtime's own */
 
 /* ---- running code --------------------------------------------------------------------------------------------------------------------- */
@@ -209,6 +210,11 @@ static inline void wrmsr(u32 n, u64 v) { asm_volatile("wrmsr" : : "c"(n), "A"(v)
 void pic_init(u16 mask);       /* vectors 0x20..0x2f; bit n of mask set: line n is off */
 void pic_mask(u16 mask);
 void pic_eoi(unsigned irq);
+/* Ends the next cpu_run(), which must have IF set, after about a millisecond by IRQ0. Call again for each. */
+void watchdog(void);
+extern u32 memory_top; /* end of RAM as the loader said */
+/* INT3 in all memory that nobody uses (up to 64 MiB, low memory and VGA too): where wild jumps land, they end. */
+void fill_with_int3(void);
 
 /* ---- paging --------------------------------------------------------------------------------------------------------------------------- */
 

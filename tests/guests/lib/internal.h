@@ -11,5 +11,6 @@ _Noreturn void run_over(u32 vector);
 void trap_c(struct trap_frame *f, u32 ss);
 void guest_start(u32 magic, const u32 *info);
 void print_char(char c);
+void double_fault_task(void); /* makes it anew, with the CR3 in force */
 
 #endif

@@ -2,6 +2,7 @@
  * machine.c - 8259s, identity paging, and what the compiler wants of libc.
  */
 #include "guest.h"
+#include "internal.h"
 
 enum { PIC1 = 0x20, PIC2 = 0xa0, TABLES = 16 };
 
@@ -35,6 +36,34 @@ void pic_eoi(unsigned irq)
 	outb(PIC1, 0x20);
 }
 
+u32 memory_top;
+
+void fill_with_int3(void)
+{
+	extern u8 guest_end[];
+	u32 start = ((u32)guest_end + 0xfff) & ~0xfffu, end = memory_top < 64u << 20 ? memory_top : 64u << 20;
+
+	if (end > start)
+		memset((void *)start, 0xcc, end - start);
+	memset((void *)0x1000, 0xcc, 0x9e000);
+	memset((void *)0xa0000, 0xcc, 0x20000);
+}
+
+static bool bark(struct trap_frame *f)
+{
+	(void)f;
+	return false;
+}
+
+void watchdog(void)
+{
+	on_trap(IRQ0, bark);
+	pic_init(0xfffe);
+	outb(0x43, 0x30);
+	outb(0x40, 0xa9);
+	outb(0x40, 0x04);
+}
+
 void map_page(u32 address, u32 entry)
 {
 	u32 *pde = &page_dir[address >> 22];
@@ -63,12 +92,14 @@ void paging_on(void)
 {
 	set_cr3((u32)page_dir);
 	set_cr0(get_cr0() | CR0_PG);
+	double_fault_task();
 }
 
 void paging_off(void)
 {
 	set_cr0(get_cr0() & ~CR0_PG);
 	set_cr3(0);
+	double_fault_task();
 }
 
 void *memcpy(void *to, const void *from, size_t n)

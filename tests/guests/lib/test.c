@@ -237,6 +237,7 @@ void guest_start(u32 magic, const u32 *info)
 	if (magic == 0x2badb002 && (info[0] & 4))
 		for (const char *from = (const char *)info[4]; *from && at < sizeof(cmdline) - 1;)
 			cmdline[at++] = *from++;
+	memory_top = magic == 0x2badb002 && (info[0] & 1) ? 0x100000 + info[2] * 1024 : 0x1000000;
 	print("guest %s: %s\n", guest_name, guest_cmdline);
 	test("loaded by Multiboot");
 	EQ(magic, 0x2badb002);
