@@ -163,6 +163,8 @@ static bool run_watched(struct engine *e)
 {
 	struct vcpu *c = e->c;
 	bool tf = c->eflags & FL_TF;
+	uint64_t start = c->rip;
+	const struct insn *done = e->cut.t.insns;
 
 	c->ip = NULL;
 	if ((c->dr[7] & DR7_ENABLES) && !(c->eflags & FL_RF)) {
@@ -174,8 +176,8 @@ static bool run_watched(struct engine *e)
 	}
 	c->db_pending = 0;
 	run_one(e);
-	if (e->cut.t.insns[0].op != OP_IRET)
-		c->eflags &= ~FL_RF;
+	if (done->op != OP_IRET && !(c->rip == start && (done->flags & (IF_REP | IF_REPNE))))
+		c->eflags &= ~FL_RF; /* RF holds until the instruction is complete, a repeated one at its last iteration */
 	if (c->inhibit_icount == c->icount)
 		return false; /* after a load of SS debug traps wait for one instruction */
 	if (tf)
@@ -193,13 +195,19 @@ static void run_until_exit(struct engine *e)
 	while (c->icount < c->icount_end) {
 		struct trace *t;
 
-		if (unlikely(c->watch) && watch_stops(c)) {
+		enum watch_verdict verdict = unlikely(c->watch) ? watch_ask(c) : WATCH_GO_ON;
+
+		if (unlikely(verdict == WATCH_STOP)) {
 			c->exit.reason = EXIT_DEBUG;
 			return;
 		}
 		if (unlikely(wants_single_steps(c))) {
 			if (run_watched(e))
 				return;
+			continue;
+		}
+		if (unlikely(verdict == WATCH_ALONE)) {
+			run_one(e);
 			continue;
 		}
 		t = cache_lookup(&e->cache);

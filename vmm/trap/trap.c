@@ -66,7 +66,7 @@ static void finish_emulation(struct vm *vm, struct emul_ctx *x, bool tf)
 	vm->clock.faults++;
 	vm->halted = x->halt;
 	vm->probe.device_acc += x->device_cycles;
-	if (x->in->op != OP_IRET)
+	if (x->in->op != OP_IRET && x->finished)
 		c->eflags &= ~FL_RF;
 	probe_event(&vm->probe, x->ev);
 	if (tf)
