@@ -1,7 +1,7 @@
 #!/bin/bash
 # guests.sh [--refresh] - fetch Debian's i386 kernel and busybox, unpack them without installing, build an initramfs.
 #
-# Leaves in build/debian: vmlinuz, System.map, initramfs.gz, VERSIONS (what it is, with hashes). It uses the host's own apt sources and keys, but an apt
+# Leaves in build/debian: vmlinuz, System.map (addresses as with `nokaslr` on the guest's command line), initramfs.gz, VERSIONS (what it is, with hashes). It uses the host's own apt sources and keys, but an apt
 # state of its own: nothing of the host changes, and root is not needed. apt checks every package against the archive's signed index.
 # When everything is already there and its hashes are right, nothing is fetched (--refresh looks for newer ones).
 # Exit status: 0 done; 77 cannot be fetched here and is not there; 5 something else failed.
@@ -19,12 +19,12 @@ unavailable() {
 	exit 77
 }
 
-for tool in apt-get dpkg-deb perl gzip sha256sum; do
+for tool in apt-get dpkg-deb perl gzip xz sha256sum; do
 	command -v $tool >/dev/null || unavailable "$tool is missing; this needs Debian or a relative"
 done
 
 # What the outputs are made of: the packages, and our own files.
-recipe() { cat tools/guests.sh $init/init $init/newc.pl | sha256sum | cut -d' ' -f1; }
+recipe() { cat tools/guests.sh $init/* | sha256sum | cut -d' ' -f1; }
 packages_good() { [ -s $cache/SHA256SUMS ] && (cd $cache && sha256sum --quiet -c SHA256SUMS) >/dev/null 2>&1; }
 outputs_good() {
 	[ -s $out/VERSIONS ] && grep -qx "recipe $(recipe)" $out/VERSIONS &&
@@ -82,8 +82,12 @@ unpack() {
 		dpkg-deb --fsys-tarfile "$deb" | tar -x -C $out/root --wildcards --no-same-owner './boot/*' './bin/*' './usr/bin/*' 2>/dev/null || true
 	done
 	cp $out/root/boot/vmlinuz-*-686 $out/vmlinuz || fail "no kernel in the package"
-	cp $out/root/boot/System.map-*-686 $out/System.map || fail "no System.map in the package"
 	[ -x $out/root/bin/busybox ] || [ -x $out/root/usr/bin/busybox ] || fail "no busybox in the package"
+}
+
+# Names for profiles and divergences; the package's own System.map is an empty shell.
+symbols() {
+	perl $init/kallsyms.pl $out/vmlinuz >$out/System.map || fail "no symbol table in $out/vmlinuz"
 }
 
 initramfs() {
@@ -117,6 +121,7 @@ main() {
 	packages_good || fetch || unavailable "no network, or the archive does not have them"
 	packages_good || fail "the packages in $cache changed while they were read"
 	unpack
+	symbols
 	initramfs
 	versions >$out/VERSIONS.new
 	mv $out/VERSIONS.new $out/VERSIONS

@@ -1,20 +1,23 @@
 #!/bin/bash
-# 20-guests.sh [NAME...] - each self-checking guest, live and replayed from its trace, in both ring models. The guest says itself what is wrong; here also:
+# 20-guests.sh [NAME...] - each self-checking guest, live in every engine and replayed from its trace, in both ring models. The guest says itself what is wrong; here also:
 # the recording and its replay print the same console, byte for byte, and the replay verifies every event with the guest's file absent.
 set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
 GOOD=33 # what a guest in which every check passed writes to the debug exit port, as an exit status
 
-live() { # NAME MODEL
+# Every engine this binary has.
+ENGINES=$("$RINGSIDE" run -h | sed -n 's/.*--engine=\([a-z|]*\).*/\1/p' | tr '|' ' ')
+
+live() { # NAME MODEL ENGINE
 	local out=$scratch/live rc
-	timeout 300 "$RINGSIDE" run --model "$2" "$BUILD/guests/$1.elf" >"$out" 2>"$scratch/err" </dev/null
+	timeout 300 "$RINGSIDE" run --engine "$3" --model "$2" "$BUILD/guests/$1.elf" >"$out" 2>"$scratch/err" </dev/null
 	rc=$?
 	if [ $rc -eq $GOOD ] && grep -aq "^DONE $1:" "$out" && ! grep -aqE '^(FAIL|KNOWN)' "$out"; then
 		pass
 	else
 		{ grep -avE '^PASS' "$out"; cat "$scratch/err"; } >"$scratch/shown"
-		fail "$1 in model $2, status $rc" "$RINGSIDE run --model $2 $BUILD/guests/$1.elf" "$scratch/shown"
+		fail "$1 in model $2, engine $3, status $rc" "$RINGSIDE run --engine $3 --model $2 $BUILD/guests/$1.elf" "$scratch/shown"
 	fi
 }
 
@@ -56,7 +59,9 @@ can_fail() {
 names=${*:-$(cd tests/guests && ls -d */ | tr -d / | grep -vxE 'lib|demo|broken|hostile-.*')}
 for name in $names; do
 	for model in $MODELS; do
-		live "$name" "$model"
+		for engine in ${ENGINES:-interp}; do
+			live "$name" "$model" "$engine"
+		done
 		recorded "$name" "$model"
 	done
 done

@@ -15,6 +15,8 @@ elif [ $rc -ne 0 ]; then
 	exit 1
 fi
 APPEND="console=ttyS0"
+# Sanitizers: the crypto layer tests itself for 3.7 of the boot's 8 billion instructions.
+[ -z "${RINGSIDE_QUICK-}" ] || APPEND+=" cryptomgr.notests"
 guest_dir=$scratch/guest
 trace=$scratch/debian.trace
 
@@ -76,6 +78,7 @@ check_trace() { # TRACE
 for model in $MODELS; do
 	name=debian-${model//\//}
 	record "$name" "$model" || continue
+	[ -n "${RINGSIDE_QUICK-}" ] && [ "$model" != 0/1/3 ] && continue
 	replay "$name" "$model"
 done
 trace=$scratch/debian-013.trace
