@@ -11,6 +11,12 @@
 #include "vmm/probe.h"
 #include "vmm/vm.h"
 
+/* MMIO writes of an INS, told after the INS itself: a replay needs the port's data first. Each writes at least one of its bytes. */
+struct deferred_mmio {
+	uint64_t gpa, value;
+	uint8_t size;
+};
+
 struct vm {
 	struct vcpu vcpu;
 	struct ram ram;
@@ -31,6 +37,9 @@ struct vm {
 	struct watchlist watchlist;  /* a debugger's; the vCPU points at it while it has points */
 	bool debug_stopped;          /* a hit ended the present run */
 	uint8_t blob[EMUL_BLOB_MAX];
+	bool deferring;
+	unsigned deferred_count;
+	struct deferred_mmio deferred[EMUL_BLOB_MAX];
 };
 
 /* Deliveries so far at this icount: tells apart the moments between two retired instructions. */

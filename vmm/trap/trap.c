@@ -58,6 +58,24 @@ static bool loads_ss(const struct insn *in)
 	return (in->op == OP_MOV_SREG || in->op == OP_POP_SREG) && in->reg == SEG_SS;
 }
 
+static void tell_deferred(struct vm *vm, const struct event *ins)
+{
+	vm->deferring = false;
+	for (unsigned i = 0; i < vm->deferred_count; i++) {
+		struct event ev = *ins;
+
+		ev.kind = EV_MMIO;
+		ev.flags = EVF_WRITE;
+		ev.addr = vm->deferred[i].gpa;
+		ev.value = vm->deferred[i].value;
+		ev.size = vm->deferred[i].size;
+		ev.blob = NULL;
+		ev.blob_len = 0;
+		probe_event(&vm->probe, &ev);
+	}
+	vm->deferred_count = 0;
+}
+
 static void finish_emulation(struct vm *vm, struct emul_ctx *x, bool tf)
 {
 	struct vcpu *c = &vm->vcpu;
@@ -69,6 +87,7 @@ static void finish_emulation(struct vm *vm, struct emul_ctx *x, bool tf)
 	if (x->in->op != OP_IRET && x->finished)
 		c->eflags &= ~FL_RF;
 	probe_event(&vm->probe, x->ev);
+	tell_deferred(vm, x->ev);
 	if (tf)
 		c->db_pending |= DR6_BS;
 	if (c->db_pending && !loads_ss(x->in))
@@ -98,6 +117,7 @@ static void emulate(struct vm *vm, enum event_kind kind)
 	vm->clock.icount_now = c->icount;
 	c->unwind = &landing;
 	c->db_pending = 0;
+	vm->deferring = insn.op == OP_INS;
 	if (!_setjmp(landing)) {
 		emul_run(&x);
 		c->unwind = NULL;
@@ -105,6 +125,7 @@ static void emulate(struct vm *vm, enum event_kind kind)
 		return;
 	}
 	c->unwind = NULL;
+	vm->deferring = false; /* a fault leaves nothing written */
 	c->exit.has_insn = true;
 	c->exit.insn = insn;
 	reflect_exit(vm);
@@ -254,6 +275,11 @@ static void hook_mmio_write(void *self, uint64_t gpa, unsigned size, uint64_t va
 
 	vm->clock.icount_now = vm->vcpu.icount;
 	vm->input->mmio_write(vm->input->self, gpa, size, value);
+	if (vm->deferring) {
+		BUG_ON(vm->deferred_count == EMUL_BLOB_MAX);
+		vm->deferred[vm->deferred_count++] = (struct deferred_mmio){ gpa, value, (uint8_t)size };
+		return;
+	}
 	mmio_event(vm, gpa, size, value, EVF_WRITE, vm->probe.timed ? __rdtsc() - begin : 0);
 }
 
