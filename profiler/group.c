@@ -198,6 +198,11 @@ int profile_by_find(const char *name)
 	return -1;
 }
 
+const char *profile_by_name(enum profile_by by)
+{
+	return groupings[by].name;
+}
+
 void profile_row_id(const struct profile_table *t, const struct profile_row *row, struct profile_id *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -412,4 +417,59 @@ void profile_table_free(struct profile_table *t)
 	free(t->rows);
 	t->rows = NULL;
 	t->row_count = 0;
+}
+
+/* ---- samples ----------------------------------------------------------------------------------------------- */
+
+static int samples_fill(const struct profile *p, const uint32_t *row_of, size_t rows, struct profile_samples *out)
+{
+	size_t *first = calloc(rows + 2, sizeof(*first));
+
+	out->first = first;
+	out->cost = malloc((p->sample_count + 1) * sizeof(*out->cost));
+	if (!first || !out->cost)
+		return -ENOMEM;
+	/* first[n + 1] is where the next cost of row n goes; when all are placed it is the beginning of row n + 1 */
+	for (size_t i = 0; i < p->sample_count; i++)
+		if (row_of[p->samples[i].cell] != NO_ROW)
+			first[row_of[p->samples[i].cell] + 1]++;
+	for (size_t i = 1, sum = 0; i <= rows; i++) {
+		size_t n = first[i];
+
+		first[i] = sum;
+		sum += n;
+	}
+	for (size_t i = 0; i < p->sample_count; i++) {
+		uint32_t row = row_of[p->samples[i].cell];
+
+		if (row != NO_ROW)
+			out->cost[first[row + 1]++] = p->samples[i].cost;
+	}
+	return 0;
+}
+
+int profile_samples(struct profile *p, enum profile_by by, const struct symbols *symbols, struct profile_samples *out,
+                    struct vm_error *err)
+{
+	uint32_t *row_of = calloc(p->cell_count + 1, sizeof(*row_of));
+	struct profile_row *rows = NULL;
+	int r = row_of ? profile_sort_samples(p) : -ENOMEM;
+	long n;
+
+	memset(out, 0, sizeof(*out));
+	n = r ? r : make_rows(p, &groupings[by], symbols, row_of, &rows);
+	r = n < 0 ? (int)n : samples_fill(p, row_of, (size_t)n, out);
+	free(rows);
+	free(row_of);
+	if (!r)
+		return 0;
+	profile_samples_free(out);
+	return vm_fail(err, r, "profile: %s", strerror(-r));
+}
+
+void profile_samples_free(struct profile_samples *s)
+{
+	free(s->cost);
+	free(s->first);
+	memset(s, 0, sizeof(*s));
 }

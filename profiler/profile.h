@@ -68,12 +68,25 @@ struct profile_sort;
 const struct profile_sort *profile_sort_find(const char *name);
 extern const char profile_sort_names[]; /* for messages: "time, count, ..." */
 int profile_by_find(const char *name);  /* enum profile_by or -1 */
+const char *profile_by_name(enum profile_by by);
 extern const char profile_by_names[];
 
 /* symbols may be NULL; limit 0 = all rows. Free with profile_table_free. */
 int profile_table(struct profile *p, enum profile_by by, const struct profile_sort *sort, size_t limit,
                   const struct symbols *symbols, struct profile_table *out, struct vm_error *err);
 void profile_table_free(struct profile_table *t);
+
+/*
+ * The costs behind a grouping's rows. The row whose `order` is n has cost[first[n]] to cost[first[n + 1] - 1], ascending.
+ * Free with profile_samples_free.
+ */
+struct profile_samples {
+	uint32_t *cost;
+	size_t *first;
+};
+int profile_samples(struct profile *p, enum profile_by by, const struct symbols *symbols, struct profile_samples *out,
+                    struct vm_error *err);
+void profile_samples_free(struct profile_samples *s);
 
 /* What a row is: one string for each of the table's id columns, the others empty. */
 struct profile_id {

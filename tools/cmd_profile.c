@@ -10,6 +10,7 @@
 #include "profiler/plot.h"
 #include "profiler/report.h"
 #include "tools/commands.h"
+#include "tools/groupings.h"
 #include "tools/options.h"
 #include "tools/tool.h"
 
@@ -49,29 +50,9 @@ static const struct {
 	int (*report)(FILE *out, const struct report *r);
 } formats[] = { { "text", report_text }, { "json", report_json }, { "csv", report_csv }, { "pb", report_pb } };
 
-static int parse_by(const char *list, struct profile_plan *plan)
-{
-	char copy[64], *save, *word;
-
-	if (strlen(list) >= sizeof(copy))
-		return tool_error(TOOL_USAGE, "--by %s: must be a list of %s", list, profile_by_names);
-	strcpy(copy, list);
-	if (!strcmp(copy, "all"))
-		strcpy(copy, "insn,site,symbol,port,vector");
-	for (word = strtok_r(copy, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
-		int by = profile_by_find(word);
-
-		if (by < 0 || plan->by_count == BY_MAX)
-			return tool_error(TOOL_USAGE, "--by %s: must be a list of %s", list, profile_by_names);
-		plan->by[plan->by_count++] = (enum profile_by)by;
-	}
-	return plan->by_count ? OPTIONS_GO : tool_error(TOOL_USAGE, "--by: must be a list of %s", profile_by_names);
-}
-
 static int make_plan(const struct profile_options *o, struct profile_plan *plan)
 {
 	const char *format = o->format ? o->format : "text";
-	int rc;
 
 	memset(plan, 0, sizeof(*plan));
 	for (size_t i = 0; i < sizeof(formats) / sizeof(*formats); i++)
@@ -93,8 +74,7 @@ static int make_plan(const struct profile_options *o, struct profile_plan *plan)
 		if (len < 5 || (strcmp(*plot + len - 4, ".png") && strcmp(*plot + len - 4, ".svg")))
 			return tool_error(TOOL_USAGE, "--plot %s: must end in .png or .svg", *plot);
 	}
-	rc = parse_by(o->by ? o->by : "insn", plan);
-	return rc;
+	return tool_parse_by(o->by ? o->by : "insn", plan->by, &plan->by_count);
 }
 
 static int print_report(const struct profile_plan *plan, const struct report *r, char **plots)

@@ -13,8 +13,10 @@ static void print_table(FILE *out, const struct command *table, const char *name
 	        name, about, name);
 	for (; table->name; table++)
 		fprintf(out, "  %-9s %s\n", table->name, table->summary);
-	fprintf(out, "\nExit status: 0 done (or equal), 1 the guest failed, 2 usage, 3 bad input, 4 divergence,\n"
-	             "5 host failure, 130 interrupted; a guest that ends by the debug exit port chooses its own.\n");
+	fprintf(out, "\nExit status: 0 done (or equal), 1 the guest failed or a regression, 2 usage, 3 bad input, 4 "
+	             "divergence or\n"
+	             "incomparable, 5 host failure, 130 interrupted; a guest that ends by the debug exit port chooses "
+	             "its own.\n");
 }
 
 int command_dispatch(const struct command *table, const char *name, const char *about, int argc, const char **argv)

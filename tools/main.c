@@ -14,6 +14,7 @@ static const struct command commands[] = {
 	{ "record", cmd_record, "run it and write every fault and input to a trace" },
 	{ "replay", cmd_replay, "run a trace again and verify every event" },
 	{ "profile", cmd_profile, "say what each event of a trace cost, and where" },
+	{ "compare", cmd_compare, "compare two recordings: a regression gate" },
 	{ "trace", cmd_trace, "info, dump, check: look into a trace" },
 	{ "version", cmd_version, "print the version" },
 	{ NULL, NULL, NULL },
