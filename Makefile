@@ -24,7 +24,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 BASE_FLAGS := -std=gnu11 -g -D_GNU_SOURCE -pthread -I. -I$(BUILD)
 SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 ALL_FLAGS = $(BASE_FLAGS) $(O) $(WARNINGS) $(SAN_FLAGS) $(CFLAGS)
-LIBS := -lZydis -llmdb -lprotobuf-c -lzstd -lxxhash -lcjson -lpopt -lelf -lm
+LIBS := -lZydis -llmdb -lprotobuf-c -lzstd -lxxhash -lcjson -lpopt -lelf -llzma -lz -lm
 
 SOURCES := $(sort $(foreach d,vmm recorder replayer profiler tools,$(wildcard $(d)/*.c $(d)/*/*.c)))
 PROTOS := $(wildcard schemas/*.proto)

@@ -15,6 +15,7 @@ static const struct command commands[] = {
 	{ "replay", cmd_replay, "run a trace again and verify every event" },
 	{ "profile", cmd_profile, "say what each event of a trace cost, and where" },
 	{ "compare", cmd_compare, "compare two recordings: a regression gate" },
+	{ "symbols", cmd_symbols, "make a symbol file for gdb from a kernel image or System.map" },
 	{ "trace", cmd_trace, "info, dump, check: look into a trace" },
 	{ "version", cmd_version, "print the version" },
 	{ NULL, NULL, NULL },

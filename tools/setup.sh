@@ -6,7 +6,7 @@ set -eu
 
 # in lines: build, report, tests, lint, guests
 packages="gcc make libc6-dev libzydis-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler libzstd-dev libxxhash-dev libcjson-dev
-	libpopt-dev libelf-dev
+	libpopt-dev libelf-dev liblzma-dev zlib1g-dev
 	gnuplot-nox
 	gcc-multilib libcmocka-dev jq lmdb-utils clang libclang-rt-dev protobuf-compiler
 	clang-format clang-tidy cppcheck

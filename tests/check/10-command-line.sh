@@ -28,9 +28,9 @@ expect 0 Usage: -h
 expect 0 Usage: --help
 expect 0 "ringside " version
 expect 0 "ringside " --version
-for c in run record replay profile "trace info" "trace dump" "trace check"; do
+for c in run record replay profile "symbols -o $tmp/new.sym" "trace info" "trace dump" "trace check"; do
 	expect 0 Examples: $c -h
-	expect 0 "ringside $c" $c --help
+	expect 0 "ringside ${c%% -o*}" $c --help
 	expect 2 "argument is missing" $c
 	expect 2 "unknown option" $c --no-such-option x
 	expect 2 "one argument too many" $c a b
@@ -47,7 +47,7 @@ for c in replay profile "trace info" "trace dump" "trace check"; do
 	expect 3 "$tmp/empty" $c "$tmp/empty"
 	expect 3 "$tmp" $c "$tmp"
 done
-for c in run "record -o $tmp/new.trace"; do
+for c in run "record -o $tmp/new.trace" "symbols -o $tmp/new.sym"; do
 	expect 3 "$tmp/text" $c "$tmp/text"
 	expect 3 "$tmp/empty" $c "$tmp/empty"
 	expect 3 "$tmp" $c "$tmp"
@@ -69,6 +69,12 @@ expect 2 "--limit -1" run --limit -1 "$guest"
 expect 2 "--format xml" run --format xml "$guest"
 expect 3 "initrd" run --initrd "$tmp/absent" "$guest"
 expect 3 "module" run --module "$tmp/absent with arguments" "$guest"
+expect 2 "-o FILE" symbols "$tmp/text"
+expect 2 "--shift far" symbols -o "$tmp/new.sym" --shift far "$tmp/text"
+expect 2 "one of them" symbols -o "$tmp/new.sym" --shift 1 --for "$tmp/text" "$tmp/text"
+expect 2 "exists already" symbols -o "$tmp/taken.trace" "$tmp/text"
+expect 3 "line 1" symbols -o "$tmp/new.sym" "$tmp/text"
+expect 3 "kallsyms" symbols -o "$tmp/new.sym" "$guest"
 expect 2 "--by colour" profile --by colour "$tmp/text"
 expect 2 "--sort colour" profile --sort colour "$tmp/text"
 expect 2 "--limit few" profile --limit few "$tmp/text"
