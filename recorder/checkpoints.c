@@ -49,6 +49,7 @@ struct checkpoints {
 	struct vm *vm;
 	unsigned percent;
 	uint64_t floor;
+	uint64_t spacing;
 	uint64_t last_icount;
 	bool dead;      /* memory ran out in the middle of a checkpoint: there will be no other */
 	uint64_t pages; /* of RAM */
@@ -115,7 +116,7 @@ void checkpoints_destroy(struct checkpoints *k)
 	free(k);
 }
 
-int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget)
+int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget, uint64_t spacing)
 {
 	struct checkpoints *k = calloc(1, sizeof(*k));
 
@@ -126,6 +127,7 @@ int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget)
 	pthread_cond_init(&k->room, NULL);
 	k->vm = vm;
 	k->percent = budget ? (unsigned)budget : TRACE_CHECKPOINT_PERCENT;
+	k->spacing = spacing ? spacing : TRACE_CHECKPOINT_SPACING;
 	k->floor = budget ? 0 : TRACE_CHECKPOINT_FLOOR;
 	k->tail = &k->head;
 	k->pages = vm_ram_size(vm) / PAGE_BYTES;
@@ -301,7 +303,7 @@ bool checkpoints_take(struct checkpoints *k, uint64_t seq, uint64_t icount, uint
 	uint64_t owed, at = 0;
 	struct part *p;
 
-	if (k->dead || icount - k->last_icount < TRACE_CHECKPOINT_SPACING)
+	if (k->dead || icount - k->last_icount < k->spacing)
 		return false;
 	owed = count_owed(k);
 	if (!affordable(k, owed, trace_bytes))

@@ -17,8 +17,8 @@
 
 struct checkpoints;
 
-/* budget: trace_writer_options.checkpoint_budget, not negative. The VM is borrowed, and used by checkpoints_take() only. -ENOMEM. */
-int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget);
+/* budget, spacing: as in trace_writer_options; the budget is not negative. The VM is borrowed, and used by checkpoints_take() only. -ENOMEM. */
+int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget, uint64_t spacing);
 void checkpoints_destroy(struct checkpoints *k); /* NULL is fine */
 
 /* Before anything runs: remember the contents of checkpoint 0, and store what a run needs to go on from there. */

@@ -71,6 +71,7 @@ struct trace_writer_options {
 	/* Percent by which checkpoints may make the trace grow; 0 = default: TRACE_CHECKPOINT_PERCENT, or TRACE_CHECKPOINT_FLOOR
 	 * bytes where that is more; negative: none are stored. */
 	int checkpoint_budget;
+	uint64_t checkpoint_spacing; /* instructions between them; 0 = default TRACE_CHECKPOINT_SPACING */
 };
 
 /* Create the file, store header and the VM's present memory and registers as checkpoint 0, commit, start the packing thread.

@@ -28,6 +28,7 @@ struct replay_input {
 	int state; /* 1: next is valid; 0: the trace is at its end; negative: it is broken */
 	struct vm_error error;
 	uint64_t seq;         /* number of next */
+	uint64_t first;       /* number of the first event since the last seek */
 	uint32_t blob_at;     /* bytes of next's blob that string I/O has taken */
 	struct event last[8]; /* ring of verified events */
 	struct replay_divergence divergence;
@@ -59,6 +60,18 @@ int replay_input_create(struct replay_input **out, struct trace_reader *reader,
 	look(in);
 	*out = in;
 	return 0;
+}
+
+int replay_input_seek(struct replay_input *in, uint64_t seq, struct vm_error *err)
+{
+	int rc = trace_cursor_seek(in->cursor, seq, err);
+
+	if (rc)
+		return rc;
+	in->divergence = (struct replay_divergence){ .diverged = false };
+	look(in);
+	in->first = in->seq;
+	return replay_input_status(in, err);
 }
 
 void replay_input_destroy(struct replay_input *in)
@@ -114,7 +127,7 @@ static void diverge(struct replay_input *in, const struct event *got, uint64_t i
 	if (got)
 		d->got = without_blob(got);
 	vsnprintf(d->what, sizeof(d->what), fmt, args);
-	d->last_count = in->seq < 8 ? (unsigned)in->seq : 8;
+	d->last_count = in->seq - in->first < 8 ? (unsigned)(in->seq - in->first) : 8;
 	for (i = 0; i < d->last_count; i++)
 		d->last[i] = in->last[(in->seq - d->last_count + i) % 8];
 }
@@ -134,7 +147,7 @@ void replay_input_diverge(struct replay_input *in, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	diverge(in, NULL, in->seq ? in->last[(in->seq - 1) % 8].icount : 0, fmt, args);
+	diverge(in, NULL, in->seq > in->first ? in->last[(in->seq - 1) % 8].icount : 0, fmt, args);
 	va_end(args);
 }
 

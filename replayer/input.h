@@ -25,6 +25,8 @@ struct replay_input_options {
 int replay_input_create(struct replay_input **out, struct trace_reader *reader,
                         const struct replay_input_options *options, struct vm_error *err);
 void replay_input_destroy(struct replay_input *in);
+/* Go on from event `seq`, the VM having been restored to there; forgets a divergence. Negative errno for a broken trace. */
+int replay_input_seek(struct replay_input *in, uint64_t seq, struct vm_error *err);
 
 void replay_input_plugs(struct replay_input *in, struct vm_input *input, struct vm_observer *observer);
 

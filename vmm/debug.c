@@ -97,6 +97,11 @@ void vm_debug_pass(struct vm *vm)
 	vm->watchlist.passing = true;
 }
 
+bool vm_debug_pending(const struct vm *vm)
+{
+	return vm->watchlist.hit.valid;
+}
+
 bool vm_debug_take(struct vm *vm, struct vm_debug_hit *hit)
 {
 	struct watch_note *n = &vm->watchlist.hit;

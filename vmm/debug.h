@@ -49,6 +49,8 @@ struct vm_debug_hit {
 	unsigned point;
 	uint32_t lin;  /* first watched byte that was touched, or the instruction's address */
 };
+/* A hit waits to be taken. */
+bool vm_debug_pending(const struct vm *vm);
 bool vm_debug_take(struct vm *vm, struct vm_debug_hit *hit);
 
 #endif

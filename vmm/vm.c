@@ -276,8 +276,8 @@ static bool reached(const struct vm *vm, const struct vm_moment *until)
 	return icount > until->icount || (icount == until->icount && vm_turns_here(vm) >= until->turn);
 }
 
-/* Once around the loop. */
-static void turn(struct vm *vm, const struct vm_moment *until)
+/* Once around the loop. True: the VM is at a moment (debug.h) where the run is to stop. */
+static bool turn(struct vm *vm, const struct vm_moment *until)
 {
 	struct vcpu *c = &vm->vcpu;
 	struct vm_now now = {
@@ -293,23 +293,20 @@ static void turn(struct vm *vm, const struct vm_moment *until)
 	vm->clock.icount_now = c->icount;
 	vm->input->poll(vm->input->self, &now, &t);
 	if (take_turn(vm, &t))
-		return;
+		return false;
 	if (c->icount >= vm->config.limit) {
 		vm_stop_with(vm, STOP_LIMIT, "the limit of %llu instructions is reached", (unsigned long long)vm->config.limit);
-		return;
+		return false;
 	}
 	if (vm->halted) {
 		idle(vm, &now);
-		return;
+		return false;
 	}
-	if (c->watch && c->watch->hit.valid) {
-		vm->debug_stopped = true;
-		return;
-	}
-	if (reached(vm, until))
-		return;
+	if ((c->watch && c->watch->hit.valid) || reached(vm, until))
+		return true;
 	run_guest(vm, min64(t.deadline, min64(vm->config.limit, vm->next_checkpoint)),
 	          until->icount > c->icount ? until->icount : c->icount + 1);
+	return false;
 }
 
 static void tell_end(struct vm *vm)
@@ -326,15 +323,14 @@ static void tell_end(struct vm *vm)
 
 int vm_run_to(struct vm *vm, const struct vm_moment *until, struct vm_stop *stop, struct vm_error *err)
 {
-	vm->debug_stopped = false;
+	bool paused = false;
+
 	if (!vm->input)
 		return vm_fail(err, -EINVAL, "vm: nothing is plugged in as input");
-	while (vm->stop.reason == STOP_NONE) {
-		turn(vm, until);
+	while (vm->stop.reason == STOP_NONE && !paused) {
+		paused = turn(vm, until);
 		if (vm->probe.stopped)
 			vm_stop_with(vm, STOP_OBSERVER, "stopped by the observer");
-		if (vm->debug_stopped || (reached(vm, until) && !vm->halted))
-			break;
 	}
 	if (vm->stop.reason != STOP_NONE && vm->stop.reason != STOP_OBSERVER && vm->stop.reason != STOP_TRACE_END && !vm->ended)
 		tell_end(vm);

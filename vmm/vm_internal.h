@@ -35,7 +35,6 @@ struct vm {
 	uint32_t exceptions_here;
 	uint8_t real_cpl;            /* CPL in the real view at the last exit, for events */
 	struct watchlist watchlist;  /* a debugger's; the vCPU points at it while it has points */
-	bool debug_stopped;          /* a hit ended the present run */
 	uint8_t blob[EMUL_BLOB_MAX];
 	bool deferring;
 	unsigned deferred_count;

@@ -8,25 +8,27 @@ static bool in_space(const struct vcpu *c, const struct watch_point *p)
 	return p->any_space || p->cr3 == c->cr3;
 }
 
-bool watch_stops(struct vcpu *c)
+enum watch_verdict watch_ask(struct vcpu *c)
 {
 	struct watchlist *w = c->watch;
 	uint32_t lin = (uint32_t)(c->seg[SEG_CS].base + c->rip);
 	bool passing = w->passing;
 
 	w->passing = false;
-	if (!w->has_exec || passing || !watch_cuts(c, lin))
-		return false;
+	if (!w->has_exec || !watch_cuts(c, lin))
+		return WATCH_GO_ON;
 	for (unsigned i = 0; i < w->count; i++) {
 		const struct watch_point *p = &w->point[i];
 
 		if (!(p->on & WATCH_ON_EXEC) || p->lin != lin || !in_space(c, p))
 			continue;
+		if (passing)
+			return WATCH_ALONE;
 		if (!w->hit.valid)
 			w->hit = (struct watch_note){ .valid = true, .point = i, .lin = lin };
-		return true;
+		return WATCH_STOP;
 	}
-	return false;
+	return WATCH_GO_ON;
 }
 
 /* The first data point that the access touches; -1 none. Differences are modulo 4 GiB. */

@@ -3,7 +3,7 @@
  *
  * How the two are found without stepping the guest instruction by instruction
  *  - exec:  engines end their traces before an instruction whose address is, in its low 12 bits, that of a point (watch_cuts(): code is found by
- *           physical address, so every alias must be cut), and ask watch_stops() where a trace begins.
+ *           physical address, so every alias must be cut), and ask watch_ask() where a trace begins.
  *  - data:  pages with points on them are kept out of the fast TLB (mmu_set_debug_watch()). A running trace that touches a point's bytes leaves
  *           before it has done anything (EXIT_WATCH); its instruction is then stepped alone, and notes what it touched. Emulation notes at once.
  *
@@ -46,8 +46,10 @@ struct watchlist {
 	struct watch_note hit;       /* by what is complete */
 };
 
-/* Is a point's instruction about to be executed? Then it becomes the hit. Consumes `passing`. */
-bool watch_stops(struct vcpu *c);
+/* Asked where a trace begins. STOP: a point's instruction is about to be executed, and is the hit now. ALONE: it is, and is passed over: the
+ * engine runs one instruction, or one iteration, and asks again. Consumes `passing`. */
+enum watch_verdict { WATCH_GO_ON, WATCH_STOP, WATCH_ALONE };
+enum watch_verdict watch_ask(struct vcpu *c);
 /* Does [lin, lin+len) touch a data point? */
 bool watch_wants(const struct vcpu *c, uint32_t lin, unsigned len, bool write);
 void watch_note_slow(struct vcpu *c, uint32_t lin, unsigned len, bool write);

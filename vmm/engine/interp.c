@@ -193,9 +193,8 @@ static void run_until_exit(struct engine *e)
 	struct vcpu *c = e->c;
 
 	while (c->icount < c->icount_end) {
-		struct trace *t;
-
 		enum watch_verdict verdict = unlikely(c->watch) ? watch_ask(c) : WATCH_GO_ON;
+		struct trace *t;
 
 		if (unlikely(verdict == WATCH_STOP)) {
 			c->exit.reason = EXIT_DEBUG;
@@ -213,7 +212,7 @@ static void run_until_exit(struct engine *e)
 		t = cache_lookup(&e->cache);
 		if (unlikely(t->n > c->icount_end - c->icount))
 			t = cut_trace(e, t, (unsigned)(c->icount_end - c->icount));
-		else if (e->xlate && xlate_run(e->xlate, t)) {
+		else if (e->xlate && !c->watch && xlate_run(e->xlate, t)) {
 			refresh_mode(c);
 			continue;
 		}
