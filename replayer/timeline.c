@@ -763,6 +763,8 @@ int timeline_backward(struct timeline *t, uint64_t limit, const struct timeline_
 			return go_to_match(t, watches, &last, &end, stop, err);
 		if (!rc && end == RUN_REACHED)
 			until = from;
+		if (until.icount == floor.icount)
+			break; /* its first moment may have another turn than the floor */
 	}
 	if (!rc && end == RUN_REACHED)
 		rc = go_to(t, floor, &end, err);

@@ -84,8 +84,10 @@ int vm_debug_set(struct vm *vm, const struct vm_debug_point *points, unsigned co
 		if (points[i].exec)
 			flush |= cut_at(w, points[i].lin);
 	}
-	if (flush)
+	if (flush) {
+		vm->vcpu.cuts = w->cuts;
 		engine_flush(vm->engine);
+	}
 	if (w->has_data || vm->vcpu.mmu.debug_count)
 		mmu_set_debug_watch(&vm->vcpu.mmu, pages, data_pages(w, pages));
 	vm->vcpu.watch = count ? w : NULL;

@@ -195,6 +195,7 @@ struct vcpu {
 
 	struct vm_exit exit;        /* filled by vcpu_raise() and engines */
 	struct watchlist *watch;    /* what a debugger looks for (cpu/watch.h); NULL nothing */
+	const uint64_t *cuts;       /* where traces must end, by the low 12 bits of addresses: outlives the points; NULL nowhere */
 	struct vcpu_hooks hooks;
 };
 

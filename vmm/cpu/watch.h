@@ -54,9 +54,10 @@ enum watch_verdict watch_ask(struct vcpu *c);
 bool watch_wants(const struct vcpu *c, uint32_t lin, unsigned len, bool write);
 void watch_note_slow(struct vcpu *c, uint32_t lin, unsigned len, bool write);
 
+/* Must a trace end before the instruction at lin? Also when nothing is watched now: decoded code stays. */
 static inline bool watch_cuts(const struct vcpu *c, uint32_t lin)
 {
-	return c->watch->cuts[(lin & (PAGE_SIZE - 1)) / 64] >> (lin % 64) & 1;
+	return unlikely(c->cuts) && (c->cuts[(lin & (PAGE_SIZE - 1)) / 64] >> (lin % 64) & 1);
 }
 
 /* An access happens. */

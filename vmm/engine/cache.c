@@ -154,7 +154,7 @@ static bool decode_into(struct vcpu *c, struct trace *t, const uint8_t *bytes, u
 				return false;
 			break;
 		}
-		if (n && unlikely(c->watch) && watch_cuts(c, (uint32_t)(c->seg[SEG_CS].base + c->rip + off)))
+		if (n && watch_cuts(c, (uint32_t)(c->seg[SEG_CS].base + c->rip + off)))
 			break; /* a breakpoint is looked for where traces begin */
 		if (c->rip + off + in->len - 1 > c->seg[SEG_CS].limit) {
 			if (n == 0)
