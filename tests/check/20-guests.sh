@@ -8,6 +8,7 @@ GOOD=33 # what a guest in which every check passed writes to the debug exit port
 
 # Every engine this binary has.
 ENGINES=$("$RINGSIDE" run -h | sed -n 's/.*--engine=\([a-z|]*\).*/\1/p' | tr '|' ' ')
+ENGINES=${ENGINES:-interp}
 
 live() { # NAME MODEL ENGINE
 	local out=$scratch/live rc
@@ -21,8 +22,22 @@ live() { # NAME MODEL ENGINE
 	fi
 }
 
+# A trace of one engine replays on every other, to the same console.
+replayed() { # NAME MODEL ENGINE TRACE
+	local rc again="$RINGSIDE record -o /tmp/$1.trace --model $2 $BUILD/guests/$1.elf; $RINGSIDE replay --engine $3 --serial stdio /tmp/$1.trace"
+	rm -f "$scratch/replayed"
+	timeout 300 "$RINGSIDE" replay --engine "$3" --serial "file:$scratch/replayed" "$4" >"$scratch/result" 2>&1 </dev/null
+	rc=$?
+	if [ $rc -eq 0 ]; then
+		pass
+	else
+		fail "replay of $1 in model $2, engine $3, status $rc" "$again" "$scratch/result"
+	fi
+	same "console of $1 in model $2, engine $3: recording and replay differ" "$again" "$scratch/recorded" "$scratch/replayed"
+}
+
 recorded() { # NAME MODEL
-	local trace=$scratch/$1.trace guest=$scratch/$1.elf rc
+	local trace=$scratch/$1.trace guest=$scratch/$1.elf rc engine
 	rm -f "$trace"*
 	cp "$BUILD/guests/$1.elf" "$guest"
 	timeout 300 "$RINGSIDE" record -o "$trace" --model "$2" "$guest" >"$scratch/recorded" 2>"$scratch/err" </dev/null
@@ -32,17 +47,9 @@ recorded() { # NAME MODEL
 		fail "recording $1 in model $2, status $rc" "$RINGSIDE record -o /tmp/$1.trace --model $2 $BUILD/guests/$1.elf" "$scratch/err"
 		return
 	fi
-	timeout 300 "$RINGSIDE" replay --serial "file:$scratch/replayed" "$trace" >"$scratch/result" 2>&1 </dev/null
-	rc=$?
-	if [ $rc -eq 0 ]; then
-		pass
-	else
-		fail "replay of $1 in model $2, status $rc" \
-			"$RINGSIDE record -o /tmp/$1.trace --model $2 $BUILD/guests/$1.elf; $RINGSIDE replay /tmp/$1.trace" "$scratch/result"
-	fi
-	same "console of $1 in model $2: recording and replay differ" \
-		"$RINGSIDE record -o /tmp/$1.trace --model $2 $BUILD/guests/$1.elf; $RINGSIDE replay --serial stdio /tmp/$1.trace" \
-		"$scratch/recorded" "$scratch/replayed"
+	for engine in $ENGINES; do
+		replayed "$1" "$2" "$engine" "$trace"
+	done
 	rm -f "$trace"*
 }
 
@@ -59,7 +66,7 @@ can_fail() {
 names=${*:-$(cd tests/guests && ls -d */ | tr -d / | grep -vxE 'lib|demo|broken|hostile-.*')}
 for name in $names; do
 	for model in $MODELS; do
-		for engine in ${ENGINES:-interp}; do
+		for engine in $ENGINES; do
 			live "$name" "$model" "$engine"
 		done
 		recorded "$name" "$model"

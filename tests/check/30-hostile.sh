@@ -11,15 +11,21 @@ ended() {
 	[ "$1" -le 1 ] && grep -aqE '^ringside: .* instructions, .* faults' "$scratch/err"
 }
 
-attack() { # NAME MODEL POLICY
-	local trace=$scratch/$1.trace options="--model $2 --sensitive $3 --memory 32M --limit 300M" rc
+# Every engine this binary has; the first is its default.
+ENGINES=$("$RINGSIDE" run -h | sed -n 's/.*--engine=\([a-z|]*\).*/\1/p' | tr '|' ' ')
+ENGINES=${ENGINES:-interp}
+LIMIT=100M # few come near it
+[ -z "${RINGSIDE_QUICK-}" ] || LIMIT=30M
+
+attack() { # NAME MODEL POLICY ENGINE
+	local trace=$scratch/$1.trace options="--model $2 --sensitive $3 --engine $4 --memory 32M --limit $LIMIT" rc
 	rm -f "$trace"*
 	timeout 120 "$RINGSIDE" record -o "$trace" $options "$BUILD/guests/$1.elf" >"$scratch/out" 2>"$scratch/err" </dev/null
 	rc=$?
 	if ended $rc && ! grep -aqE 'BUG|Sanitizer|assert' "$scratch/err"; then
 		pass
 	else
-		fail "$1, model $2, $3: status $rc" "$RINGSIDE record -o /tmp/$1.trace $options $BUILD/guests/$1.elf" "$scratch/err"
+		fail "$1, model $2, $3, $4: status $rc" "$RINGSIDE record -o /tmp/$1.trace $options $BUILD/guests/$1.elf" "$scratch/err"
 		return
 	fi
 	timeout 120 "$RINGSIDE" replay "$trace" >"$scratch/out" 2>&1 </dev/null
@@ -27,16 +33,18 @@ attack() { # NAME MODEL POLICY
 	if [ $rc -eq 0 ] && ! grep -aqE 'BUG|Sanitizer|assert' "$scratch/out"; then
 		pass
 	else
-		fail "replay of $1, model $2, $3: status $rc" \
+		fail "replay of $1, model $2, $3, $4: status $rc" \
 			"$RINGSIDE record -o /tmp/$1.trace $options $BUILD/guests/$1.elf; $RINGSIDE replay /tmp/$1.trace" "$scratch/out"
 	fi
 }
 
 names=${*:-$(cd tests/guests && ls -d hostile-*/ | tr -d /)}
 for name in $names; do
-	for model in $MODELS; do
-		attack "$name" "$model" catch
+	for engine in $ENGINES; do
+		for model in $MODELS; do
+			attack "$name" "$model" catch "$engine"
+		done
+		attack "$name" 0/1/3 leak "$engine"
 	done
-	attack "$name" 0/1/3 leak
 done
 done_checks
