@@ -22,6 +22,7 @@ struct group_key {
 
 struct grouping {
 	const char *name;
+	enum profile_facet facet;
 	const char *columns[PROFILE_COLUMNS];
 	bool (*takes)(const struct cell *c);
 	struct group_key (*key)(const struct cell *c, const struct symbols *symbols);
@@ -52,7 +53,6 @@ __attribute__((format(printf, 3, 4))) static void set(struct profile_id *id, int
 	va_end(args);
 }
 
-/* What the VMM did because of the instruction at rip, not because of the outside or of itself. */
 static bool takes_all(const struct cell *c)
 {
 	(void)c;
@@ -61,15 +61,7 @@ static bool takes_all(const struct cell *c)
 
 static bool takes_synchronous(const struct cell *c)
 {
-	switch (c->kind) {
-	case EV_INTERRUPT:
-	case EV_DMA:
-	case EV_INPUT:
-	case EV_MARKER:
-	case EV_CHECKPOINT:
-	case EV_END: return false;
-	default: return true;
-	}
+	return profile_synchronous(&(struct event){ .kind = c->kind });
 }
 
 static bool takes_device(const struct cell *c)
@@ -181,14 +173,162 @@ static void describe_vector(const struct cell *c, const struct symbols *symbols,
 	set(id, 2, "%s", cell_kind(c));
 }
 
+/* ---- the other facets: a cell is what a row is, or nearly --------------------------------------------------------- */
+
+static struct group_key key_operand(const struct cell *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ (uint64_t)c->kind << 32 | (uint32_t)c->op << 8 | c->flags, c->other };
+}
+
+static void describe_operand(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+{
+	unsigned long long n = c->other;
+
+	(void)symbols;
+	set(id, 0, "%s", cell_insn(c));
+	set(id, 3, "%s", cell_kind(c));
+	if (c->other == UINT64_MAX)
+		return;
+	switch (c->kind) {
+	case EV_PIO:
+		set(id, 1, "port %03llx", n);
+		set(id, 2, "%s", port_name((uint16_t)n));
+		return;
+	case EV_MMIO:
+		set(id, 1, "page %08llx", n << 12);
+		set(id, 2, "%s", mmio_name((uint32_t)n));
+		return;
+	case EV_EXCEPTION:
+	case EV_INTERRUPT:
+		set(id, 1, "vector %02llx", n);
+		set(id, 2, "%s", c->kind == EV_EXCEPTION ? exception_name((uint8_t)n) : "");
+		return;
+	default: break;
+	}
+	set(id, 1,
+	    c->op == OP_CPUID                            ? "leaf %llx"
+	    : c->op == OP_RDMSR || c->op == OP_WRMSR     ? "msr %llx"
+	    : c->op == OP_MOV_DR || c->op == OP_MOV_R_DR ? "dr%llx"
+	                                                 : "cr%llx",
+	    n);
+}
+
+static struct group_key key_process(const struct cell *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ c->other, c->flags };
+}
+
+static void describe_process(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+{
+	(void)symbols;
+	if (c->other == UINT64_MAX)
+		set(id, 0, "-");
+	else
+		set(id, 0, "%08llx", (unsigned long long)c->other);
+	set(id, 1, "%s", c->flags & CELL_USER ? "user" : "kernel");
+}
+
+static struct cell first_of(const struct cell *c)
+{
+	return (struct cell){ .rip = c->other, .op = c->other_op, .kind = c->other_kind };
+}
+
+static struct group_key key_pair(const struct cell *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ (uint64_t)c->other_kind << 16 | c->other_op, (uint64_t)c->kind << 16 | c->op };
+}
+
+static void describe_pair(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+{
+	struct cell first = first_of(c);
+
+	(void)symbols;
+	if (!(c->flags & CELL_FOLLOWS)) {
+		set(id, 0, "(not close)");
+		return;
+	}
+	set(id, 0, "%s %s", cell_insn(&first), cell_kind(&first));
+	set(id, 1, "%s %s", cell_insn(c), cell_kind(c));
+}
+
+static struct group_key key_pair_site(const struct cell *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ c->other, c->rip };
+}
+
+/* "hlt default_idle+0x12", or the address where there is no symbol */
+static void describe_place(const struct cell *c, const struct symbols *symbols, struct profile_id *id, int column)
+{
+	uint64_t offset;
+	long index = symbols && !(c->flags & CELL_USER) ? symbols_find(symbols, c->rip, &offset) : -1;
+
+	if (index < 0)
+		set(id, column, "%s %08llx", cell_insn(c), (unsigned long long)c->rip);
+	else
+		set(id, column, "%s %.64s+0x%llx", cell_insn(c), symbols_name(symbols, index),
+		    (unsigned long long)offset);
+}
+
+static void describe_pair_site(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+{
+	struct cell first = first_of(c);
+
+	if (!(c->flags & CELL_FOLLOWS)) {
+		set(id, 0, "(not close)");
+		return;
+	}
+	describe_place(&first, symbols, id, 0);
+	describe_place(c, symbols, id, 1);
+}
+
+static struct group_key key_cluster(const struct cell *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ c->rip, (uint64_t)c->kind << 16 | c->op };
+}
+
+static struct group_key key_part(const struct cell *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ 0, c->other };
+}
+
+static void describe_part(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+{
+	(void)symbols;
+	set(id, 0, "%llu", (unsigned long long)c->other);
+}
+
 static const struct grouping groupings[BY_MAX] = {
-	[BY_INSN] = { "insn", { "insn", "kind" }, takes_all, key_insn, describe_insn },
-	[BY_SITE] = { "site", { "site", "symbol", "insn", "kind" }, takes_synchronous, key_site, describe_site },
-	[BY_SYMBOL] = { "symbol", { "symbol" }, takes_synchronous, key_symbol, describe_symbol },
-	[BY_PORT] = { "port", { "port", "direction", "name", "kind" }, takes_device, key_port, describe_port },
-	[BY_VECTOR] = { "vector", { "vector", "name", "kind" }, takes_vector, key_vector, describe_vector },
+	[BY_INSN] = { "insn", FACET_SITE, { "insn", "kind" }, takes_all, key_insn, describe_insn },
+	[BY_SITE] = { "site", FACET_SITE, { "site", "symbol", "insn", "kind" }, takes_synchronous, key_site, describe_site },
+	[BY_SYMBOL] = { "symbol", FACET_SITE, { "symbol" }, takes_synchronous, key_symbol, describe_symbol },
+	[BY_PORT] = { "port", FACET_SITE, { "port", "direction", "name", "kind" }, takes_device, key_port, describe_port },
+	[BY_VECTOR] = { "vector", FACET_SITE, { "vector", "name", "kind" }, takes_vector, key_vector, describe_vector },
+	[BY_OPERAND] = { "operand",
+	                 FACET_OPERAND,
+	                 { "insn", "operand", "name", "kind" },
+	                 takes_all,
+	                 key_operand,
+	                 describe_operand },
+	[BY_PROCESS] = { "process", FACET_PROCESS, { "cr3", "mode" }, takes_all, key_process, describe_process },
+	[BY_PAIR] = { "pair", FACET_PAIR, { "first", "second" }, takes_all, key_pair, describe_pair },
+	[BY_PAIRSITE] = { "pairsite", FACET_PAIR, { "first", "second" }, takes_all, key_pair_site, describe_pair_site },
+	[BY_CLUSTER] = { "cluster", FACET_CLUSTER, { "site", "symbol", "insn", "kind" }, takes_all, key_cluster, describe_site },
+	[BY_TIME] = { "time", FACET_TIME, { "part", "icount" }, takes_all, key_part, describe_part },
+	[BY_MARKER] = { "marker", FACET_MARKER, { "part", "after" }, takes_all, key_part, describe_part },
 };
-const char profile_by_names[] = "insn, site, symbol, port, vector";
+const char profile_by_names[] =
+        "insn, site, symbol, port, vector, operand, process, pair, pairsite, cluster, time, marker";
+
+enum profile_facet profile_by_facet(enum profile_by by)
+{
+	return groupings[by].facet;
+}
 
 int profile_by_find(const char *name)
 {
@@ -205,8 +345,12 @@ const char *profile_by_name(enum profile_by by)
 
 void profile_row_id(const struct profile_table *t, const struct profile_row *row, struct profile_id *out)
 {
+	const struct cell *c = &t->profile->cells[row->cell];
+
 	memset(out, 0, sizeof(*out));
-	groupings[t->by].describe(&t->profile->cells[row->cell], t->symbols, out);
+	groupings[t->by].describe(c, t->symbols, out);
+	if (t->profile->part_name && (t->by == BY_TIME || t->by == BY_MARKER))
+		set(out, 1, "%s", t->profile->part_name(t->profile->part_self, (uint32_t)c->other));
 }
 
 /* ---- order ------------------------------------------------------------------------------------------------- */
@@ -241,6 +385,7 @@ ORDER(order_p50, p50)
 ORDER(order_p95, p95)
 ORDER(order_p99, p99)
 ORDER(order_max, max)
+ORDER(order_saved, saved)
 
 struct profile_sort {
 	const char *name;
@@ -248,10 +393,11 @@ struct profile_sort {
 };
 
 static const struct profile_sort sorts[] = {
-	{ "time", order_time }, { "count", order_count }, { "mean", order_mean }, { "p50", order_p50 },
-	{ "p95", order_p95 },   { "p99", order_p99 },     { "max", order_max },   { "id", order_id },
+	{ "time", order_time }, { "count", order_count }, { "mean", order_mean },
+	{ "p50", order_p50 },   { "p95", order_p95 },     { "p99", order_p99 },
+	{ "max", order_max },   { "saved", order_saved }, { "id", order_id },
 };
-const char profile_sort_names[] = "time, count, mean, p50, p95, p99, max, id";
+const char profile_sort_names[] = "time, count, mean, p50, p95, p99, max, saved, id";
 
 const struct profile_sort *profile_sort_find(const char *name)
 {
@@ -277,6 +423,15 @@ static int compare_keyed(const void *a, const void *b)
 
 	r = r ? r : compare_u64(x->key.low, y->key.low);
 	return r ? r : compare_u64(x->cell, y->cell);
+}
+
+static void add_followers(struct profile_row *row, enum profile_facet facet, const struct cell *c)
+{
+	if (!(c->flags & CELL_FOLLOWS))
+		return;
+	row->groups += facet == FACET_PAIR || c->flags & CELL_SECOND ? c->count : 0;
+	row->followers += c->count;
+	row->saved += c->phases[PH_ENTRY] + c->phases[PH_DECODE];
 }
 
 /* row_of[cell] = its row's number or NO_ROW; Returns the number of rows, or -ENOMEM. */
@@ -310,6 +465,7 @@ static long make_rows(const struct profile *p, const struct grouping *g, const s
 		row->order = row_of[keyed[i].cell];
 		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 			row->phases[ph] += c->phases[ph];
+		add_followers(row, p->facet, c);
 	}
 	free(keyed);
 	*out = rows;
@@ -389,11 +545,13 @@ int profile_table(struct profile *p, enum profile_by by, const struct profile_so
 	const struct grouping *g = &groupings[by];
 	int r;
 
+	BUG_ON(g->facet != p->facet);
 	memset(out, 0, sizeof(*out));
 	out->profile = p;
 	out->symbols = symbols;
 	out->by = by;
 	out->name = g->name;
+	out->grouped = g->facet == FACET_PAIR || g->facet == FACET_CLUSTER;
 	memcpy(out->columns, g->columns, sizeof(out->columns));
 	r = table_fill(p, g, symbols, out);
 	if (r) {
@@ -403,6 +561,9 @@ int profile_table(struct profile *p, enum profile_by by, const struct profile_so
 	for (size_t i = 0; i < out->row_count; i++) {
 		out->count += out->rows[i].count;
 		out->total += out->rows[i].total;
+		out->groups += out->rows[i].groups;
+		out->followers += out->rows[i].followers;
+		out->saved += out->rows[i].saved;
 	}
 	qsort(out->rows, out->row_count, sizeof(*out->rows), sort->compare);
 	if (limit && out->row_count > limit) {
@@ -453,9 +614,11 @@ int profile_samples(struct profile *p, enum profile_by by, const struct symbols 
 {
 	uint32_t *row_of = calloc(p->cell_count + 1, sizeof(*row_of));
 	struct profile_row *rows = NULL;
-	int r = row_of ? profile_sort_samples(p) : -ENOMEM;
+	int r;
 	long n;
 
+	BUG_ON(groupings[by].facet != p->facet);
+	r = row_of ? profile_sort_samples(p) : -ENOMEM;
 	memset(out, 0, sizeof(*out));
 	n = r ? r : make_rows(p, &groupings[by], symbols, row_of, &rows);
 	r = n < 0 ? (int)n : samples_fill(p, row_of, (size_t)n, out);

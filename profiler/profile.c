@@ -10,8 +10,9 @@
 
 #include "profiler/profile_internal.h"
 #include "vmm/bug.h"
+#include "vmm/decode/insn.h"
 
-int profile_create(struct profile **out, struct vm_error *err)
+int profile_create_facet(struct profile **out, enum profile_facet facet, struct vm_error *err)
 {
 	struct profile *p = calloc(1, sizeof(*p));
 
@@ -19,7 +20,24 @@ int profile_create(struct profile **out, struct vm_error *err)
 	if (!p)
 		return vm_fail(err, -ENOMEM, "profile: out of memory");
 	p->totals.costs_ok = true;
+	p->facet = facet;
 	return 0;
+}
+
+int profile_create(struct profile **out, struct vm_error *err)
+{
+	return profile_create_facet(out, FACET_SITE, err);
+}
+
+void profile_costs_bad(struct profile *p)
+{
+	p->totals.costs_ok = false;
+}
+
+void profile_name_parts(struct profile *p, const char *(*name)(void *self, uint32_t n), void *self)
+{
+	p->part_name = name;
+	p->part_self = self;
 }
 
 void profile_destroy(struct profile *p)
@@ -30,6 +48,19 @@ void profile_destroy(struct profile *p)
 	free(p->slots);
 	free(p->samples);
 	free(p);
+}
+
+bool profile_synchronous(const struct event *ev)
+{
+	switch (ev->kind) {
+	case EV_INTERRUPT:
+	case EV_DMA:
+	case EV_INPUT:
+	case EV_MARKER:
+	case EV_CHECKPOINT:
+	case EV_END: return false;
+	default: return true;
+	}
 }
 
 /* What tells two events of a kind at one site apart. */
@@ -44,7 +75,29 @@ static uint32_t event_detail(const struct event *ev)
 	}
 }
 
-static struct cell event_key(const struct event *ev)
+/* What an instruction was about, where that takes few values; -1 otherwise. */
+static uint64_t event_operand(const struct event *ev)
+{
+	switch (ev->kind) {
+	case EV_PIO:
+	case EV_MMIO:
+	case EV_EXCEPTION:
+	case EV_INTERRUPT: return event_detail(ev);
+	default: break;
+	}
+	switch (ev->op) {
+	case OP_MOV_CR:
+	case OP_MOV_R_CR:
+	case OP_MOV_DR:
+	case OP_MOV_R_DR:
+	case OP_RDMSR:
+	case OP_WRMSR:
+	case OP_CPUID: return (uint32_t)ev->addr;
+	default: return UINT64_MAX;
+	}
+}
+
+static struct cell site_key(const struct event *ev)
 {
 	struct cell key = { .rip = ev->rip, .detail = event_detail(ev), .op = ev->op, .kind = ev->kind };
 
@@ -53,9 +106,54 @@ static struct cell event_key(const struct event *ev)
 	return key;
 }
 
+static struct cell operand_key(const struct event *ev)
+{
+	struct cell key = { .other = event_operand(ev), .op = ev->op, .kind = ev->kind };
+
+	key.flags = ev->kind == EV_PIO || ev->kind == EV_MMIO ? (ev->flags & EVF_WRITE ? CELL_WRITE : 0) : 0;
+	return key;
+}
+
+static struct cell pair_key(const struct event *ev, const struct profile_context *x)
+{
+	struct cell key = { .rip = ev->rip, .op = ev->op, .kind = ev->kind };
+
+	if (!x->prev)
+		return (struct cell){ 0 };
+	key.other = x->prev->rip;
+	key.other_op = x->prev->op;
+	key.other_kind = x->prev->kind;
+	key.flags = CELL_FOLLOWS | (ev->vcpl == 3 ? CELL_USER : 0);
+	return key;
+}
+
+static struct cell cluster_key(const struct event *ev, const struct profile_context *x)
+{
+	struct cell key = { .rip = x->head_rip, .op = x->head_op, .kind = x->head_kind };
+
+	(void)ev;
+	key.flags = (x->length > 1 ? CELL_FOLLOWS : 0) | (x->length == 2 ? CELL_SECOND : 0);
+	return key;
+}
+
+static struct cell event_key(const struct profile *p, const struct event *ev, const struct profile_context *x)
+{
+	switch (p->facet) {
+	case FACET_OPERAND: return operand_key(ev);
+	case FACET_PROCESS: return (struct cell){ .other = x->process, .flags = ev->vcpl == 3 ? CELL_USER : 0 };
+	case FACET_PAIR: return pair_key(ev, x);
+	case FACET_CLUSTER: return cluster_key(ev, x);
+	case FACET_TIME: return (struct cell){ .other = x->bucket };
+	case FACET_MARKER: return (struct cell){ .other = x->segment };
+	default: return site_key(ev);
+	}
+}
+
 static bool cell_equal(const struct cell *a, const struct cell *b)
 {
-	return a->rip == b->rip && a->detail == b->detail && a->op == b->op && a->kind == b->kind && a->flags == b->flags;
+	return a->rip == b->rip && a->detail == b->detail && a->op == b->op && a->kind == b->kind &&
+	       a->flags == b->flags && a->other == b->other && a->other_op == b->other_op &&
+	       a->other_kind == b->other_kind;
 }
 
 static size_t cell_hash(const struct cell *c)
@@ -63,6 +161,7 @@ static size_t cell_hash(const struct cell *c)
 	uint64_t h = c->rip * 0x9e3779b97f4a7c15ull;
 
 	h ^= ((uint64_t)c->detail << 32 | (uint32_t)c->op << 16 | c->kind << 8 | c->flags) * 0xc2b2ae3d27d4eb4full;
+	h ^= c->other * 0xff51afd7ed558ccdull ^ ((uint64_t)c->other_op << 8 | c->other_kind) * 0xc4ceb9fe1a85ec53ull;
 	return (size_t)(h ^ h >> 29);
 }
 
@@ -138,9 +237,10 @@ static int sample_add(struct profile *p, uint32_t cell, uint32_t cost)
 	return 0;
 }
 
-int profile_add(struct profile *p, const struct event *ev, const struct event_cost *cost)
+int profile_add_context(struct profile *p, const struct event *ev, const struct event_cost *cost,
+                        const struct profile_context *context)
 {
-	struct cell key = event_key(ev);
+	struct cell key = event_key(p, ev, context);
 	uint64_t sum = 0;
 	uint32_t cell;
 	int r;
@@ -149,6 +249,7 @@ int profile_add(struct profile *p, const struct event *ev, const struct event_co
 	r = cell_find(p, &key, &cell);
 	if (r)
 		return r;
+	p->cells[cell].count++;
 	p->totals.phases[PH_GUEST] += cost->cycles[PH_GUEST];
 	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++) {
 		p->cells[cell].phases[ph] += cost->cycles[ph];
@@ -159,6 +260,12 @@ int profile_add(struct profile *p, const struct event *ev, const struct event_co
 	p->totals.kinds[ev->kind < EV_KIND_MAX ? ev->kind : 0]++;
 	p->totals.cost += sum;
 	return sample_add(p, cell, sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX);
+}
+
+int profile_add(struct profile *p, const struct event *ev, const struct event_cost *cost)
+{
+	BUG_ON(p->facet != FACET_SITE);
+	return profile_add_context(p, ev, cost, NULL);
 }
 
 int profile_read(struct profile *p, struct trace_reader *r, void (*progress)(void *self, double done), void *self,

@@ -5,6 +5,9 @@
  * (kind, opcode, site, detail), and for every event eight bytes, its cell and its cost. So percentiles are exact, and ten million events
  * take 160 MB. Tables are then made from the cells: every table is one grouping of the same events.
  *
+ * What is more than the event itself (the process, the event before, the time) is told by who feeds it (feed.h), and kept only by a profile of
+ * that facet: a cell for each combination of everything would be a cell an event.
+ *
  * It never runs a guest and never asks a clock: the same trace gives the same report.
  *
  * The cost of an event is what the VMM spent on it, in cycles of the recording host's time stamp counter: all phases but PH_GUEST.
@@ -17,12 +20,47 @@
 
 struct profile;
 
-/* On error *out is NULL. Free with profile_destroy (NULL is fine). */
+/* What a profile tells events apart by. A grouping is made from a profile of its own facet. */
+enum profile_facet {
+	FACET_SITE,    /* kind, opcode, address, port or vector */
+	FACET_OPERAND, /* instruction and what it was about: control register, MSR, leaf, port */
+	FACET_PROCESS, /* the guest's address space, kernel or user */
+	FACET_PAIR,    /* the site, and the one before when that was close */
+	FACET_CLUSTER, /* the site at which a chain of close events began */
+	FACET_TIME,    /* equal parts of the run, by icount */
+	FACET_MARKER,  /* what the guest was doing, by the last marker */
+	FACET_MAX
+};
+
+/* What is known of an event beside itself. */
+struct profile_context {
+	uint64_t process;         /* the last value written to CR3; UINT64_MAX before the first */
+	const struct event *prev; /* the synchronous event just before, when it was close; NULL otherwise */
+	uint64_t head_rip; /* the first of the chain of close events that this one is in: itself when it is alone */
+	uint16_t head_op;
+	uint8_t head_kind;
+	uint64_t length;  /* how manieth of the chain: 1, 2, ... */
+	uint32_t bucket;  /* of time */
+	uint32_t segment; /* between markers: 0 before the first, ... */
+};
+
+/* FACET_SITE. On error *out is NULL. Free with profile_destroy (NULL is fine). */
 int profile_create(struct profile **out, struct vm_error *err);
+int profile_create_facet(struct profile **out, enum profile_facet facet, struct vm_error *err);
 void profile_destroy(struct profile *p);
 
 /* Take one event. Not after the first profile_table(). -ENOMEM, -E2BIG beyond 2^32 - 1 events. */
 int profile_add(struct profile *p, const struct event *ev, const struct event_cost *cost);
+/* The same, for a profile of any facet. */
+int profile_add_context(struct profile *p, const struct event *ev, const struct event_cost *cost,
+                        const struct profile_context *context);
+/* What the VMM did because of the instruction at rip, not because of the outside or of itself. */
+bool profile_synchronous(const struct event *ev);
+/* Cost columns were missing or damaged for some of the events. */
+void profile_costs_bad(struct profile *p);
+/* For messages: what FACET_TIME's buckets and FACET_MARKER's segments are called. Borrowed; name(self, n) gives a string that is valid until the next
+ * call. NULL: numbers. */
+void profile_name_parts(struct profile *p, const char *(*name)(void *self, uint32_t n), void *self);
 /* Take a whole trace. progress may be NULL (0..1). */
 int profile_read(struct profile *p, struct trace_reader *r, void (*progress)(void *self, double done), void *self,
                  struct vm_error *err);
@@ -38,7 +76,22 @@ struct profile_totals {
 void profile_totals(const struct profile *p, struct profile_totals *out);
 
 /* The groupings. */
-enum profile_by { BY_INSN, BY_SITE, BY_SYMBOL, BY_PORT, BY_VECTOR, BY_MAX };
+enum profile_by {
+	BY_INSN,
+	BY_SITE,
+	BY_SYMBOL,
+	BY_PORT,
+	BY_VECTOR,
+	BY_OPERAND,
+	BY_PROCESS,
+	BY_PAIR,
+	BY_PAIRSITE,
+	BY_CLUSTER,
+	BY_TIME,
+	BY_MARKER,
+	BY_MAX
+};
+enum profile_facet profile_by_facet(enum profile_by by);
 #define PROFILE_COLUMNS 4
 #define PROFILE_COLUMN_SIZE 96
 
@@ -48,6 +101,9 @@ struct profile_row {
 	uint64_t count;
 	uint64_t total, mean;    /* cycles */
 	uint64_t phases[PH_MAX]; /* the same, apart; [PH_GUEST] is 0 */
+	/* pairs and clusters: how many of two events or more; the events in them after the first; the cycles those spent in getting
+	 * to the VMM and finding out why (entry, decode), which one exit for all would save */
+	uint64_t groups, followers, saved;
 };
 
 /* Valid as long as the profile and the symbols it was made from. */
@@ -59,8 +115,10 @@ struct profile_table {
 	const char *columns[PROFILE_COLUMNS]; /* names of the id columns, NULL after the last */
 	struct profile_row *rows;             /* sorted; at most `limit` */
 	size_t row_count;
-	size_t rows_left_out;  /* by the limit */
-	uint64_t count, total; /* over all rows, those left out too */
+	size_t rows_left_out;              /* by the limit */
+	uint64_t count, total;             /* over all rows, those left out too */
+	bool grouped;                      /* the next three mean something */
+	uint64_t groups, followers, saved; /* the same */
 };
 
 /* Sorted by key, largest first ("id": by what the rows are). NULL when there is no such key or grouping of that name. */

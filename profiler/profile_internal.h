@@ -9,13 +9,21 @@
 /* All events with the same key. */
 struct cell {
 	uint64_t rip;
+	uint64_t other; /* by facet: operand, process, address of the site before or of the chain's first, bucket, segment */
 	uint32_t detail; /* port, page of MMIO, vector; 0 for other kinds */
-	uint16_t op;
-	uint8_t kind;
+	uint16_t op, other_op;
+	uint8_t kind, other_kind;
 	uint8_t flags;           /* CELL_* */
+	uint64_t count;          /* events */
 	uint64_t phases[PH_MAX]; /* sums */
 };
-enum { CELL_WRITE = 1 << 0, CELL_USER = 1 << 1, CELL_SOFT = 1 << 2 };
+enum {
+	CELL_WRITE = 1 << 0,
+	CELL_USER = 1 << 1,
+	CELL_SOFT = 1 << 2,
+	CELL_FOLLOWS = 1 << 3, /* pair, cluster: not the first */
+	CELL_SECOND = 1 << 4,  /* cluster: the second, so that clusters can be counted */
+};
 
 struct sample {
 	uint32_t cell;
@@ -29,6 +37,9 @@ struct profile {
 	size_t slot_count; /* a power of two */
 	struct sample *samples;
 	size_t sample_count, sample_room;
+	enum profile_facet facet;
+	const char *(*part_name)(void *self, uint32_t n);
+	void *part_self;
 	bool sorted; /* samples are in ascending order of cost */
 	struct profile_totals totals;
 };

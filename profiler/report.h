@@ -13,6 +13,8 @@ struct report {
 	const char *path; /* the trace's, as given */
 	const struct trace_meta *meta;
 	const struct profile_totals *totals;
+	const char *selection; /* what was asked for, in words; "" or NULL: everything */
+	uint64_t total_events; /* in the trace; 0: as many as selected */
 	const struct profile_table *tables;
 	size_t table_count;
 };

@@ -29,7 +29,7 @@ static void csv_table(FILE *out, const struct profile_table *t)
 	fprintf(out, "count,count_share,time_share,min,p50,p95,p99,max,mean,total");
 	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 		fprintf(out, ",%s", event_phase_name((enum event_phase)ph));
-	fputc('\n', out);
+	fputs(t->grouped ? ",groups,followers,saved\n" : "\n", out);
 	for (size_t i = 0; i < t->row_count; i++) {
 		const struct profile_row *row = &t->rows[i];
 		struct profile_id id;
@@ -44,6 +44,8 @@ static void csv_table(FILE *out, const struct profile_table *t)
 		        row->p95, row->p99, row->max, row->mean, row->total);
 		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 			fprintf(out, ",%" PRIu64, row->phases[ph]);
+		if (t->grouped)
+			fprintf(out, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64, row->groups, row->followers, row->saved);
 		fputc('\n', out);
 	}
 }

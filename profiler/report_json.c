@@ -108,6 +108,11 @@ static cJSON *json_row(const struct report *r, const struct profile_table *t, co
 	add_u64(object, "total", row->total);
 	if (r->meta->tsc_hz)
 		cJSON_AddNumberToObject(object, "total_us", report_us(r, row->total));
+	if (t->grouped) {
+		add_u64(object, "groups", row->groups);
+		add_u64(object, "followers", row->followers);
+		add_u64(object, "saved", row->saved);
+	}
 	phases = cJSON_AddObjectToObject(object, "phases");
 	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 		add_u64(phases, event_phase_name((enum event_phase)ph), row->phases[ph]);
@@ -124,6 +129,11 @@ static void add_table(cJSON *list, const struct report *r, const struct profile_
 	add_u64(table, "count", t->count);
 	add_u64(table, "total", t->total);
 	add_u64(table, "rows_left_out", t->rows_left_out);
+	if (t->grouped) {
+		add_u64(table, "groups", t->groups);
+		add_u64(table, "followers", t->followers);
+		add_u64(table, "saved", t->saved);
+	}
 	rows = cJSON_AddArrayToObject(table, "rows");
 	for (size_t i = 0; i < t->row_count; i++)
 		cJSON_AddItemToArray(rows, json_row(r, t, &t->rows[i]));
@@ -139,6 +149,8 @@ int report_json(FILE *out, const struct report *r)
 	add_u64(root, "version", JSON_VERSION);
 	add_trace(root, r);
 	add_counters(root, &r->meta->counters);
+	add_text(root, "selection", r->selection ? r->selection : "");
+	add_u64(root, "selected_events", r->totals->events);
 	add_kinds(root, r->totals);
 	cJSON_AddBoolToObject(root, "costs_ok", r->totals->costs_ok);
 	add_phases(root, r);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "profiler/feed.h"
 #include "profiler/plot.h"
 #include "profiler/report.h"
 #include "tools/commands.h"
@@ -15,8 +16,8 @@
 #include "tools/tool.h"
 
 struct profile_options {
-	char *by, *format, *sort, *limit, *symbols;
-	char **plots;
+	char *by, *format, *sort, *limit, *symbols, *near, *buckets, *mark, *from_mark, *to_mark;
+	char **plots, **filters;
 };
 
 /* What the words on the command line mean. */
@@ -25,21 +26,30 @@ struct profile_plan {
 	size_t by_count;
 	const struct profile_sort *sort;
 	uint64_t limit;
+	struct feed_options feed;
 	int (*report)(FILE *out, const struct report *r);
 };
 
 static const struct usage profile_usage = {
 	.command = "ringside profile",
 	.arguments = "TRACE",
-	.about = "Says what each event of a recording cost the VMM: how often, how dear, where. Counts are exact; "
-	         "costs are\n"
-	         "cycles of the recording host. Where the time of the whole run went comes first, then a table a "
-	         "grouping:\n"
-	         "insn, site, symbol, port (and MMIO page), vector.",
+	.about =
+	        "Says what each event of a recording cost the VMM: how often, how dear, where. Counts are exact; "
+	        "costs are\n"
+	        "cycles of the recording host. Where the time of the whole run went comes first, then a table a "
+	        "grouping:\n"
+	        "insn, site, symbol, port (and MMIO page), vector, operand (control register, MSR, leaf, ...), process "
+	        "(CR3),\n"
+	        "pair and pairsite (an event and the one close before it), cluster (where a chain of close events "
+	        "begins), time,\n"
+	        "marker. A marker is a line of the guest's console that --mark matched, here or when recording.",
 	.examples = "  ringside profile ringside.trace\n"
 	            "  ringside profile --by site,port --sort count --limit 0 ringside.trace\n"
 	            "  ringside profile --by symbol --symbols System.map ringside.trace\n"
 	            "  ringside profile --format json ringside.trace | jq '.tables[0].rows[0]'\n"
+	            "  ringside profile --by pair,cluster --sort saved ringside.trace\n"
+	            "  ringside profile --by marker --mark '^login:|^init' ringside.trace\n"
+	            "  ringside profile --from-mark 'Run /init' --filter insn=in,out --by port ringside.trace\n"
 	            "  ringside profile --plot cost.png --plot cost.svg ringside.trace",
 	.min_args = 1,
 	.max_args = 1,
@@ -49,6 +59,22 @@ static const struct {
 	const char *name;
 	int (*report)(FILE *out, const struct report *r);
 } formats[] = { { "text", report_text }, { "json", report_json }, { "csv", report_csv }, { "pb", report_pb } };
+
+static int feed_plan(const struct profile_options *o, struct feed_options *feed)
+{
+	uint64_t buckets = 0;
+
+	if (o->near && (!tool_parse_count(o->near, &feed->near) || !feed->near))
+		return tool_error(TOOL_USAGE, "--near %s: must be a number of instructions", o->near);
+	if (o->buckets && (!tool_parse_count(o->buckets, &buckets) || !buckets || buckets > FEED_BUCKETS_MAX))
+		return tool_error(TOOL_USAGE, "--buckets %s: must be 1 to %d", o->buckets, FEED_BUCKETS_MAX);
+	feed->buckets = (uint32_t)buckets;
+	feed->mark = o->mark;
+	feed->from_mark = o->from_mark;
+	feed->to_mark = o->to_mark;
+	feed->filters = o->filters;
+	return OPTIONS_GO;
+}
 
 static int make_plan(const struct profile_options *o, struct profile_plan *plan)
 {
@@ -74,6 +100,8 @@ static int make_plan(const struct profile_options *o, struct profile_plan *plan)
 		if (len < 5 || (strcmp(*plot + len - 4, ".png") && strcmp(*plot + len - 4, ".svg")))
 			return tool_error(TOOL_USAGE, "--plot %s: must end in .png or .svg", *plot);
 	}
+	if (feed_plan(o, &plan->feed) != OPTIONS_GO)
+		return TOOL_USAGE;
 	return tool_parse_by(o->by ? o->by : "insn", plan->by, &plan->by_count);
 }
 
@@ -92,8 +120,43 @@ static int print_report(const struct profile_plan *plan, const struct report *r,
 	return TOOL_OK;
 }
 
-/* r: path and meta are set. */
-static int report_profile(struct profile *p, const struct profile_plan *plan, const struct symbols *symbols,
+/* One profile a facet that some table needs, all filled in one pass. */
+struct profile_set {
+	struct profile *list[FACET_MAX], *of[FACET_MAX];
+	size_t count;
+};
+
+static int set_create(struct profile_set *set, const struct profile_plan *plan, struct vm_error *err)
+{
+	memset(set, 0, sizeof(*set));
+	for (size_t i = 0; i < plan->by_count; i++) {
+		enum profile_facet facet = profile_by_facet(plan->by[i]);
+		int rc = set->of[facet] ? 0 : profile_create_facet(&set->list[set->count], facet, err);
+
+		if (rc)
+			return rc;
+		if (!set->of[facet])
+			set->of[facet] = set->list[set->count++];
+	}
+	return 0;
+}
+
+static void set_destroy(struct profile_set *set)
+{
+	for (size_t i = 0; i < set->count; i++)
+		profile_destroy(set->list[i]);
+}
+
+static void set_names(const struct profile_set *set, struct feed *feed)
+{
+	if (set->of[FACET_TIME])
+		profile_name_parts(set->of[FACET_TIME], feed_bucket_name, feed);
+	if (set->of[FACET_MARKER])
+		profile_name_parts(set->of[FACET_MARKER], feed_segment_name, feed);
+}
+
+/* r: path, meta and selection are set. */
+static int report_profile(const struct profile_set *set, const struct profile_plan *plan, const struct symbols *symbols,
                           struct report r, char **plots)
 {
 	struct profile_table tables[BY_MAX];
@@ -101,11 +164,12 @@ static int report_profile(struct profile *p, const struct profile_plan *plan, co
 	struct vm_error err;
 	int status = TOOL_OK;
 
-	profile_totals(p, &totals);
+	profile_totals(set->list[0], &totals);
 	r.totals = &totals;
 	r.tables = tables;
 	while (status == TOOL_OK && r.table_count < plan->by_count) {
-		int rc = profile_table(p, plan->by[r.table_count], plan->sort, plan->limit, symbols,
+		enum profile_by by = plan->by[r.table_count];
+		int rc = profile_table(set->of[profile_by_facet(by)], by, plan->sort, plan->limit, symbols,
 		                       &tables[r.table_count], &err);
 
 		if (rc)
@@ -120,26 +184,56 @@ static int report_profile(struct profile *p, const struct profile_plan *plan, co
 	return status;
 }
 
+static int read_set(const struct profile_set *set, struct feed *feed, struct vm_error *err)
+{
+	struct progress progress;
+	const struct feed_sinks sinks = {
+		.profiles = set->list, .count = set->count, .progress = progress_show, .progress_self = &progress
+	};
+	int rc;
+
+	progress_begin(&progress, "reading");
+	rc = feed_run(feed, &sinks, err);
+	progress_end(&progress);
+	return rc;
+}
+
+static int profile_reader(struct report r, struct trace_reader *reader, const struct profile_plan *plan,
+                          const struct symbols *symbols, char **plots)
+{
+	struct profile_set set = { .count = 0 };
+	struct feed *feed;
+	struct vm_error err;
+	int status, rc = feed_open(&feed, reader, &plan->feed, &err);
+
+	if (rc)
+		return rc == -EINVAL ? tool_error(TOOL_USAGE, "%s", err.text) : tool_fail(rc, &err);
+	rc = set_create(&set, plan, &err);
+	rc = rc ? rc : read_set(&set, feed, &err);
+	if (rc) {
+		status = tool_fail(rc, &err);
+	} else {
+		set_names(&set, feed);
+		r.selection = feed_selection(feed);
+		r.total_events = feed_total(feed);
+		status = report_profile(&set, plan, symbols, r, plots);
+	}
+	set_destroy(&set);
+	feed_close(feed);
+	return status;
+}
+
 static int profile_trace(const char *path, const struct profile_plan *plan, const struct symbols *symbols, char **plots)
 {
 	struct report r = { .path = path };
 	struct trace_reader *reader;
-	struct profile *p = NULL;
-	struct progress progress;
 	struct vm_error err;
 	int status, rc = trace_reader_open(&reader, path, &err);
 
 	if (rc)
 		return tool_fail(rc, &err);
 	r.meta = trace_reader_meta(reader);
-	rc = profile_create(&p, &err);
-	if (!rc) {
-		progress_begin(&progress, "reading");
-		rc = profile_read(p, reader, progress_show, &progress, &err);
-		progress_end(&progress);
-	}
-	status = rc ? tool_fail(rc, &err) : report_profile(p, plan, symbols, r, plots);
-	profile_destroy(p);
+	status = profile_reader(r, reader, plan, symbols, plots);
 	trace_reader_close(reader);
 	return status;
 }
@@ -164,10 +258,25 @@ int cmd_profile(int argc, const char **argv)
 {
 	struct profile_options o = { 0 };
 	const struct poptOption table[] = {
-		{ "by", 0, POPT_ARG_STRING, &o.by, 0, "Groupings: insn, site, symbol, port, vector, or all (insn)",
+		{ "by", 0, POPT_ARG_STRING, &o.by, 0,
+		  "Groupings: insn, site, symbol, port, vector, operand, process, pair, pairsite, cluster, time, "
+		  "marker, "
+		  "or all (insn)",
 		  "LIST" },
 		{ "format", 0, POPT_ARG_STRING, &o.format, 0, "Form of the report (text)", "text|json|csv|pb" },
-		{ "sort", 0, POPT_ARG_STRING, &o.sort, 0, "time, count, mean, p50, p95, p99, max, id (time)", "KEY" },
+		{ "sort", 0, POPT_ARG_STRING, &o.sort, 0, "time, count, mean, p50, p95, p99, max, saved, id (time)",
+		  "KEY" },
+		{ "filter", 0, POPT_ARG_ARGV, &o.filters,
+		  0, "Only events that are one of these; KEY: insn, kind, port, vector, cpl, site, process; may be repeated",
+		  "KEY=VALUE[,VALUE]" },
+		{ "from-mark", 0, POPT_ARG_STRING, &o.from_mark, 0,
+		  "Only after the first marker or console line like this", "REGEX" },
+		{ "to-mark", 0, POPT_ARG_STRING, &o.to_mark, 0, "Only until the next marker or console line like this",
+		  "REGEX" },
+		{ "mark", 0, POPT_ARG_STRING, &o.mark, 0, "Console lines that are markers, besides those recorded",
+		  "REGEX" },
+		{ "near", 0, POPT_ARG_STRING, &o.near, 0, "Instructions between events that are close (4)", "N" },
+		{ "buckets", 0, POPT_ARG_STRING, &o.buckets, 0, "Parts of the run for --by time (20)", "N" },
 		{ "limit", 0, POPT_ARG_STRING, &o.limit, 0, "Rows of a table, 0 for all (20)", "N" },
 		{ "symbols", 0, POPT_ARG_STRING, &o.symbols, 0,
 		  "Names of the guest's addresses: an ELF file or a System.map", "FILE" },

@@ -115,6 +115,7 @@ void machine_options_table(struct machine_options *m, struct poptOption table[MA
 		{ "serial", 0, POPT_ARG_STRING, &m->serial, 0, "The guest's console (stdio; Ctrl-A x ends)",
 		  "stdio|file:F|none" },
 		{ "limit", 0, POPT_ARG_STRING, &m->limit, 0, "Stop after so many guest instructions", "N[K|M|G]" },
+		{ "mark", 0, POPT_ARG_STRING, &m->mark, 0, "A console line like this is a marker in the trace", "REGEX" },
 		{ "perf", 0, POPT_ARG_NONE, &m->perf, 0, "Count host events (cycles, misses, faults) and report them",
 		  NULL },
 		{ "format", 0, POPT_ARG_STRING, &m->format, 0, "Form of the closing line on stderr (text)", "text|json" },

@@ -39,7 +39,7 @@ void options_close(struct options *o);
 
 /* The options that `run` and `record` share: what machine it is and what runs on it. */
 struct machine_options {
-	char *initrd, *append, *memory, *model, *sensitive, *engine, *clock, *serial, *limit, *format;
+	char *initrd, *append, *memory, *model, *sensitive, *engine, *clock, *serial, *limit, *format, *mark;
 	char **modules;
 	int perf;
 };

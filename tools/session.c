@@ -60,6 +60,11 @@ static void session_poll(void *self, const struct vm_now *now, struct vm_turn *t
 		s->flush_at = now->icount + LISTEN_EVERY;
 	}
 	s->devices.poll(s->devices.self, now, turn);
+	if (s->mark[0] && turn->stop == STOP_NONE) {
+		strcpy(s->told_mark, s->mark);
+		s->mark[0] = 0;
+		turn->marker = s->told_mark;
+	}
 	if (turn->deadline > now->icount + LISTEN_EVERY)
 		turn->deadline = now->icount + LISTEN_EVERY;
 	if (console_interrupted(s->console) && turn->stop == STOP_NONE) {
@@ -89,6 +94,12 @@ static void session_console(void *self, enum vm_stream stream, const uint8_t *by
 	struct session *s = self;
 
 	console_write(s->console, bytes, len);
+	for (size_t i = 0; s->marks && stream == STREAM_SERIAL && i < len; i++) {
+		const char *mark = lines_put(s->marks, bytes[i]);
+
+		if (mark && *mark)
+			snprintf(s->mark, sizeof(s->mark), "%s", mark);
+	}
 	if (s->listener)
 		s->listener(s->listener_self, stream, bytes, len);
 }
@@ -132,6 +143,8 @@ int session_open(struct session *s, const struct machine_options *m, const struc
 	int rc;
 
 	memset(s, 0, sizeof(*s));
+	if (m->mark && lines_open(&s->marks, m->mark, &err))
+		return tool_error(TOOL_USAGE, "--mark %s", err.text);
 	rc = vm_create(&s->vm, config, &err);
 	if (rc)
 		return tool_fail(rc, &err);
@@ -146,6 +159,7 @@ int session_open(struct session *s, const struct machine_options *m, const struc
 
 void session_close(struct session *s)
 {
+	lines_close(s->marks);
 	machine_destroy(s->machine);
 	vm_destroy(s->vm);
 	console_close(s->console);

@@ -4,6 +4,7 @@
 #ifndef RINGSIDE_TOOLS_SESSION_H
 #define RINGSIDE_TOOLS_SESSION_H
 
+#include "profiler/lines.h"
 #include "recorder/trace.h"
 #include "tools/console.h"
 #include "tools/options.h"
@@ -14,9 +15,12 @@ struct session {
 	struct vm *vm;
 	struct machine *machine;
 	struct console *console;
-	struct vm_input devices; /* the machine's plug */
-	struct vm_input input;   /* the same, but asked often enough that an interrupt is heard */
-	uint64_t flush_at;       /* icount at which a line that is not finished is shown */
+	struct vm_input devices;           /* the machine's plug */
+	struct vm_input input;             /* the same, but asked often enough that an interrupt is heard */
+	struct lines *marks;               /* console lines that are markers; NULL: none are */
+	char mark[LINE_MAX_KEPT + 1];      /* one that has not been told yet; "" none */
+	char told_mark[LINE_MAX_KEPT + 1]; /* lent to the VM */
+	uint64_t flush_at;                 /* icount at which a line that is not finished is shown */
 	/* told of the guest's console bytes beside the console itself; may be NULL */
 	void (*listener)(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len);
 	void *listener_self;
