@@ -11,12 +11,12 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define BUG_ON(cond)                                                                                           \
-	do {                                                                                                   \
-		if (unlikely(cond)) {                                                                          \
-			fprintf(stderr, "ringside: BUG: %s:%d: %s\n", __FILE__, __LINE__, #cond);              \
-			abort();                                                                               \
-		}                                                                                              \
+#define BUG_ON(cond)                                                                                                   \
+	do {                                                                                                           \
+		if (unlikely(cond)) {                                                                                  \
+			fprintf(stderr, "ringside: BUG: %s:%d: %s\n", __FILE__, __LINE__, #cond);                      \
+			abort();                                                                                       \
+		}                                                                                                      \
 	} while (0)
 
 #endif

@@ -13,11 +13,11 @@
 #define CLOCK_TSC_HZ 1000000000ull /* 1 tick = 1 virtual ns */
 
 struct clock {
-	uint64_t ns_per_insn;  /* >= 1 */
+	uint64_t ns_per_insn; /* >= 1 */
 	uint64_t ns_per_fault;
-	uint64_t faults;       /* emulated faults so far */
-	uint64_t idle_ns;      /* virtual time skipped by HLT */
-	uint64_t icount_now;   /* icount of the moment, kept current by the VM before each call into an input */
+	uint64_t faults;     /* emulated faults so far */
+	uint64_t idle_ns;    /* virtual time skipped by HLT */
+	uint64_t icount_now; /* icount of the moment, kept current by the VM before each call into an input */
 };
 
 static inline uint64_t clock_vns(const struct clock *c, uint64_t icount)

@@ -6,27 +6,14 @@
 #include "vmm/event.h"
 
 static const char *const kind_names[EV_KIND_MAX] = {
-	[EV_FAULT] = "fault",
-	[EV_SENSITIVE] = "sensitive",
-	[EV_PIO] = "pio",
-	[EV_MMIO] = "mmio",
-	[EV_EXCEPTION] = "exception",
-	[EV_INTERRUPT] = "interrupt",
-	[EV_DMA] = "dma",
-	[EV_INPUT] = "input",
-	[EV_MARKER] = "marker",
-	[EV_CHECKPOINT] = "checkpoint",
-	[EV_END] = "end",
-	[EV_LEAK] = "leak",
+	[EV_FAULT] = "fault",         [EV_SENSITIVE] = "sensitive",   [EV_PIO] = "pio", [EV_MMIO] = "mmio",
+	[EV_EXCEPTION] = "exception", [EV_INTERRUPT] = "interrupt",   [EV_DMA] = "dma", [EV_INPUT] = "input",
+	[EV_MARKER] = "marker",       [EV_CHECKPOINT] = "checkpoint", [EV_END] = "end", [EV_LEAK] = "leak",
 };
 
 static const char *const phase_names[PH_MAX] = {
-	[PH_GUEST] = "guest",
-	[PH_ENTRY] = "entry",
-	[PH_DECODE] = "decode",
-	[PH_EMULATE] = "emulate",
-	[PH_DEVICE] = "device",
-	[PH_LOG] = "log",
+	[PH_GUEST] = "guest",     [PH_ENTRY] = "entry",   [PH_DECODE] = "decode",
+	[PH_EMULATE] = "emulate", [PH_DEVICE] = "device", [PH_LOG] = "log",
 };
 
 const char *event_kind_name(enum event_kind kind)

@@ -16,18 +16,18 @@
 
 /* Values are stored in traces: append only, never renumber. */
 enum event_kind {
-	EV_FAULT = 1,   /* privileged instruction stopped by the real CPL, emulated */
-	EV_SENSITIVE,   /* sensitive instruction that would not fault, caught by the decoder */
-	EV_PIO,         /* port access; OP_IN/OUT: one value; OP_INS/OUTS: value = element count, blob = the data */
-	EV_MMIO,        /* access to guest-physical memory that is not RAM */
-	EV_EXCEPTION,   /* exception or software interrupt delivered through the guest's IDT (or IVT) */
-	EV_INTERRUPT,   /* external interrupt delivered through the guest's IDT (or IVT): value = vector, addr = virtual ns skipped by HLT so far */
-	EV_DMA,         /* a device wrote guest memory: addr = gpa, blob = the data */
-	EV_INPUT,       /* outside input (console): blob = the bytes, addr = channel */
-	EV_MARKER,      /* guest marker: blob = its text */
-	EV_CHECKPOINT,  /* digests: addr = registers, value = memory */
-	EV_END,         /* the run is over: value = enum vm_stop_reason, addr = exit code, blob = message */
-	EV_LEAK,        /* policy `leak`: a sensitive instruction ran bare and the guest saw or wrote a lie */
+	EV_FAULT = 1, /* privileged instruction stopped by the real CPL, emulated */
+	EV_SENSITIVE, /* sensitive instruction that would not fault, caught by the decoder */
+	EV_PIO,       /* port access; OP_IN/OUT: one value; OP_INS/OUTS: value = element count, blob = the data */
+	EV_MMIO,      /* access to guest-physical memory that is not RAM */
+	EV_EXCEPTION, /* exception or software interrupt delivered through the guest's IDT (or IVT) */
+	EV_INTERRUPT, /* external interrupt delivered through the guest's IDT (or IVT): value = vector, addr = virtual ns skipped by HLT so far */
+	EV_DMA,       /* a device wrote guest memory: addr = gpa, blob = the data */
+	EV_INPUT,     /* outside input (console): blob = the bytes, addr = channel */
+	EV_MARKER,    /* guest marker: blob = its text */
+	EV_CHECKPOINT, /* digests: addr = registers, value = memory */
+	EV_END,        /* the run is over: value = enum vm_stop_reason, addr = exit code, blob = message */
+	EV_LEAK,       /* policy `leak`: a sensitive instruction ran bare and the guest saw or wrote a lie */
 	EV_KIND_MAX
 };
 
@@ -39,19 +39,19 @@ enum {
 };
 
 struct event {
-	uint64_t icount;    /* guest instructions retired before the event's own instruction completed */
-	uint64_t rip;       /* guest instruction pointer (offset in CS) of the instruction, or of the next one for async kinds */
-	uint64_t addr;      /* operand 1: port, gpa, CR/DR/MSR number, CR2 for #PF; 0 where none */
-	uint64_t value;     /* operand 2 or result: data, new register value, vector, TSC */
-	uint32_t error;     /* EV_EXCEPTION: error code; otherwise a kind's third operand, or 0 */
-	uint16_t op;        /* enum op of the instruction (decode/insn.h), 0 = OP_NONE where no instruction is to blame */
-	uint8_t kind;       /* enum event_kind */
-	uint8_t vcpl;       /* virtual CPL 0..3 */
-	uint8_t rcpl;       /* real CPL 1..3 */
-	uint8_t size;       /* operand size in bytes, 0 where none */
-	uint8_t flags;      /* EVF_* */
-	const void *blob;   /* borrowed: valid only during the observer call */
-	uint32_t blob_len;  /* bytes */
+	uint64_t icount; /* guest instructions retired before the event's own instruction completed */
+	uint64_t rip; /* guest instruction pointer (offset in CS) of the instruction, or of the next one for async kinds */
+	uint64_t addr;    /* operand 1: port, gpa, CR/DR/MSR number, CR2 for #PF; 0 where none */
+	uint64_t value;   /* operand 2 or result: data, new register value, vector, TSC */
+	uint32_t error;   /* EV_EXCEPTION: error code; otherwise a kind's third operand, or 0 */
+	uint16_t op;      /* enum op of the instruction (decode/insn.h), 0 = OP_NONE where no instruction is to blame */
+	uint8_t kind;     /* enum event_kind */
+	uint8_t vcpl;     /* virtual CPL 0..3 */
+	uint8_t rcpl;     /* real CPL 1..3 */
+	uint8_t size;     /* operand size in bytes, 0 where none */
+	uint8_t flags;    /* EVF_* */
+	const void *blob; /* borrowed: valid only during the observer call */
+	uint32_t blob_len; /* bytes */
 };
 
 /*

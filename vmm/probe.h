@@ -24,9 +24,9 @@ struct probe {
 };
 
 void probe_init(struct probe *p, const struct vm_observer *observer);
-void probe_guest_begin(struct probe *p);  /* the engine is entered */
-void probe_guest_end(struct probe *p);    /* the engine is left */
-void probe_classified(struct probe *p);   /* what follows is emulation */
+void probe_guest_begin(struct probe *p); /* the engine is entered */
+void probe_guest_end(struct probe *p);   /* the engine is left */
+void probe_classified(struct probe *p);  /* what follows is emulation */
 void probe_event(struct probe *p, const struct event *ev);
 
 static inline bool probe_wanted(const struct probe *p)

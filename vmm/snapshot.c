@@ -17,17 +17,38 @@
 struct field {
 	uint32_t offset, size;
 };
-#define VCPU_FIELD(member) { offsetof(struct vm, vcpu.member), sizeof(((struct vm *)0)->vcpu.member) }
-#define VM_FIELD(member) { offsetof(struct vm, member), sizeof(((struct vm *)0)->member) }
+#define VCPU_FIELD(member)                                                                                             \
+	{                                                                                                              \
+		offsetof(struct vm, vcpu.member), sizeof(((struct vm *)0)->vcpu.member)                                \
+	}
+#define VM_FIELD(member)                                                                                               \
+	{                                                                                                              \
+		offsetof(struct vm, member), sizeof(((struct vm *)0)->member)                                          \
+	}
 
 /* Plain integers, little-endian hosts only (x86). Flags and segments have their own code. */
 static const struct field fields[] = {
-	VM_FIELD(clock.faults), VM_FIELD(clock.idle_ns), VM_FIELD(halted),
-	VCPU_FIELD(icount), VCPU_FIELD(rip), VCPU_FIELD(cpl),
-	VCPU_FIELD(cr0), VCPU_FIELD(cr2), VCPU_FIELD(cr3), VCPU_FIELD(cr4), VCPU_FIELD(dr),
-	VCPU_FIELD(gdtr.base), VCPU_FIELD(gdtr.limit), VCPU_FIELD(idtr.base), VCPU_FIELD(idtr.limit),
-	VCPU_FIELD(msr_sysenter_cs), VCPU_FIELD(msr_sysenter_esp), VCPU_FIELD(msr_sysenter_eip),
-	VCPU_FIELD(tsc_offset), VCPU_FIELD(inhibit_icount), VCPU_FIELD(fpu.fx),
+	VM_FIELD(clock.faults),
+	VM_FIELD(clock.idle_ns),
+	VM_FIELD(halted),
+	VCPU_FIELD(icount),
+	VCPU_FIELD(rip),
+	VCPU_FIELD(cpl),
+	VCPU_FIELD(cr0),
+	VCPU_FIELD(cr2),
+	VCPU_FIELD(cr3),
+	VCPU_FIELD(cr4),
+	VCPU_FIELD(dr),
+	VCPU_FIELD(gdtr.base),
+	VCPU_FIELD(gdtr.limit),
+	VCPU_FIELD(idtr.base),
+	VCPU_FIELD(idtr.limit),
+	VCPU_FIELD(msr_sysenter_cs),
+	VCPU_FIELD(msr_sysenter_esp),
+	VCPU_FIELD(msr_sysenter_eip),
+	VCPU_FIELD(tsc_offset),
+	VCPU_FIELD(inhibit_icount),
+	VCPU_FIELD(fpu.fx),
 };
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
 #define GPR_COUNT 8
@@ -149,12 +170,14 @@ int vm_snapshot_load_kept(struct vm *vm, const uint8_t *buf, size_t len, struct 
 	memcpy(vm->vcpu.gpr, l.gpr, sizeof(l.gpr));
 	vcpu_set_eflags(&vm->vcpu, l.flags);
 	for (unsigned i = 0; i < SEGMENT_COUNT; i++)
-		segment_set(segment_at(&vm->vcpu, i), l.seg[i].sel, l.seg[i].base, l.seg[i].limit, l.seg[i].attr, l.seg[i].attr);
+		segment_set(segment_at(&vm->vcpu, i), l.seg[i].sel, l.seg[i].base, l.seg[i].limit, l.seg[i].attr,
+		            l.seg[i].attr);
 	mmu_set_paging(&vm->vcpu.mmu, vm->vcpu.cr0, vm->vcpu.cr3, vm->vcpu.cr4, true);
 	mmu_flush_all(&vm->vcpu.mmu);
 	vcpu_update_watch(&vm->vcpu);
 	if (vm->config.checkpoint_interval)
-		vm->next_checkpoint = (vm->vcpu.icount / vm->config.checkpoint_interval + 1) * vm->config.checkpoint_interval;
+		vm->next_checkpoint =
+		        (vm->vcpu.icount / vm->config.checkpoint_interval + 1) * vm->config.checkpoint_interval;
 	vm->stop = (struct vm_stop){ .reason = STOP_NONE };
 	vm->ended = vm->probe.stopped = false;
 	vm->watchlist.noted.valid = vm->watchlist.hit.valid = vm->watchlist.passing = false;

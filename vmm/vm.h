@@ -35,7 +35,7 @@ enum engine_kind { ENGINE_INTERP = 0, ENGINE_TRANSLATE = 1 };
 
 /* What a guest's behaviour depends on. All of it goes into a trace's header. Zero-initialise, then vm_config_init(). */
 struct vm_config {
-	uint64_t memory;              /* guest RAM in bytes: a multiple of 4096, VM_MEMORY_MIN..VM_MEMORY_MAX */
+	uint64_t memory; /* guest RAM in bytes: a multiple of 4096, VM_MEMORY_MIN..VM_MEMORY_MAX */
 	enum ring_model model;
 	enum sensitive_policy policy;
 	enum engine_kind engine;
@@ -69,27 +69,27 @@ const char *vm_engine_name(enum engine_kind engine); /* as --engine takes it */
 
 struct vm_stop {
 	enum vm_stop_reason reason;
-	uint64_t code;      /* STOP_DEBUG_EXIT: the value to exit with */
-	char message[256];  /* one sentence for a person */
+	uint64_t code;     /* STOP_DEBUG_EXIT: the value to exit with */
+	char message[256]; /* one sentence for a person */
 };
 
 /* The moment an input is asked about. */
 struct vm_now {
 	uint64_t icount;
-	uint64_t vns;        /* virtual time, ns */
-	bool can_interrupt;  /* virtual IF set and no interrupt shadow: a vector would be delivered now */
+	uint64_t vns;       /* virtual time, ns */
+	bool can_interrupt; /* virtual IF set and no interrupt shadow: a vector would be delivered now */
 };
 
 /* What the outside has to say at a moment. */
 struct vm_turn {
-	uint64_t deadline;         /* absolute icount at which to be asked again at the latest; UINT64_MAX = never */
-	int vector;                /* 0..255: deliver this external interrupt now; -1 none. Only when can_interrupt */
-	enum vm_stop_reason stop;  /* not STOP_NONE: end the run here */
+	uint64_t deadline;        /* absolute icount at which to be asked again at the latest; UINT64_MAX = never */
+	int vector;               /* 0..255: deliver this external interrupt now; -1 none. Only when can_interrupt */
+	enum vm_stop_reason stop; /* not STOP_NONE: end the run here */
 	uint64_t stop_code;
-	const char *stop_message;  /* may be NULL; borrowed */
-	const void *input;         /* outside input that entered at this moment, to be logged; borrowed; NULL none */
+	const char *stop_message; /* may be NULL; borrowed */
+	const void *input;        /* outside input that entered at this moment, to be logged; borrowed; NULL none */
 	uint32_t input_len;
-	const char *marker;        /* a marker that fired at this moment, to be logged; borrowed; NULL none */
+	const char *marker; /* a marker that fired at this moment, to be logged; borrowed; NULL none */
 };
 
 /*

@@ -36,8 +36,10 @@ static void set_protected(struct vcpu *c, unsigned cpl, uint32_t eflags)
 	c->cpl = (uint8_t)cpl;
 	vcpu_set_eflags(c, eflags | FL_FIXED);
 	for (unsigned i = 0; i < SEG_COUNT; i++)
-		segment_set(&c->seg[i], (uint16_t)(0x10 | cpl), 0, 0xffffffff, (uint16_t)(0xc093 | dpl), (uint16_t)(0xc093 | dpl));
-	segment_set(&c->seg[SEG_CS], (uint16_t)(8 | cpl), 0, 0xffffffff, (uint16_t)(0xc09b | dpl), (uint16_t)(0xc09b | dpl));
+		segment_set(&c->seg[i], (uint16_t)(0x10 | cpl), 0, 0xffffffff, (uint16_t)(0xc093 | dpl),
+		            (uint16_t)(0xc093 | dpl));
+	segment_set(&c->seg[SEG_CS], (uint16_t)(8 | cpl), 0, 0xffffffff, (uint16_t)(0xc09b | dpl),
+	            (uint16_t)(0xc09b | dpl));
 	segment_set(&c->seg[SEG_GS], 0, 0, 0, 0, 0);
 }
 
@@ -62,7 +64,9 @@ static void check_real_view(const struct vcpu *c, unsigned ring0_becomes)
 
 static void test_round_trip(void **state)
 {
-	static const uint32_t flags[] = { 0, FL_IF, FL_IF | FL_IOPL, FL_IOPL, FL_IF | FL_NT | FL_DF | FL_CF, FL_TF | FL_AC };
+	static const uint32_t flags[] = {
+		0, FL_IF, FL_IF | FL_IOPL, FL_IOPL, FL_IF | FL_NT | FL_DF | FL_CF, FL_TF | FL_AC
+	};
 
 	(void)state;
 	for (unsigned model = 0; model < 2; model++) {
@@ -141,12 +145,12 @@ static void test_filter(void **state)
 
 	(void)state;
 	set_protected(c, 0, FL_IF);
-	assert_int_equal(ring_filter_attr(c, 0xc093), 0xc0b3);            /* DPL 0 data shows DPL 1 */
-	assert_int_equal(ring_filter_attr(c, 0xc0f3), 0xc0f3);            /* DPL 3 stays */
-	assert_int_equal(ring_filter_attr(c, 0x008b) & SEG_P, 0);         /* a busy TSS is not there */
-	assert_int_equal(ring_filter_attr(c, 0x00ec) & SEG_P, 0);         /* nor a call gate */
+	assert_int_equal(ring_filter_attr(c, 0xc093), 0xc0b3);    /* DPL 0 data shows DPL 1 */
+	assert_int_equal(ring_filter_attr(c, 0xc0f3), 0xc0f3);    /* DPL 3 stays */
+	assert_int_equal(ring_filter_attr(c, 0x008b) & SEG_P, 0); /* a busy TSS is not there */
+	assert_int_equal(ring_filter_attr(c, 0x00ec) & SEG_P, 0); /* nor a call gate */
 	set_protected(c, 1, FL_IF);
-	assert_int_equal(ring_filter_attr(c, 0xc093), 0xc093);            /* the guest's ring 1 does not get at ring 0's */
+	assert_int_equal(ring_filter_attr(c, 0xc093), 0xc093); /* the guest's ring 1 does not get at ring 0's */
 	vm_destroy(vm);
 }
 
@@ -167,8 +171,8 @@ static void test_table_is_complete(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_real_mode_is_v86),
-		cmocka_unit_test(test_catch_bits),      cmocka_unit_test(test_filter),
+		cmocka_unit_test(test_round_trip),        cmocka_unit_test(test_real_mode_is_v86),
+		cmocka_unit_test(test_catch_bits),        cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_table_is_complete),
 	};
 

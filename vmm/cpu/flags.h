@@ -38,14 +38,14 @@ static inline bool flag_pf(const struct vcpu *c)
 
 static inline uint32_t flags_arith(const struct vcpu *c)
 {
-	return (flag_cf(c) ? FL_CF : 0) | (flag_pf(c) ? FL_PF : 0) | (flag_af(c) ? FL_AF : 0) | (flag_zf(c) ? FL_ZF : 0) |
-	       (flag_sf(c) ? FL_SF : 0) | (flag_of(c) ? FL_OF : 0);
+	return (flag_cf(c) ? FL_CF : 0) | (flag_pf(c) ? FL_PF : 0) | (flag_af(c) ? FL_AF : 0) |
+	       (flag_zf(c) ? FL_ZF : 0) | (flag_sf(c) ? FL_SF : 0) | (flag_of(c) ? FL_OF : 0);
 }
 
 /* Any combination, also those no operation gives (ZF with SF, odd parity of zero). */
 static inline void flags_set_arith(struct vcpu *c, uint32_t fl)
 {
-	uint32_t result = fl & FL_ZF ? 0 : 1;  /* SF of result = 0, parity even for 0, odd for 1 */
+	uint32_t result = fl & FL_ZF ? 0 : 1; /* SF of result = 0, parity even for 0, odd for 1 */
 	bool pf_of_result = result == 0;
 	uint32_t aux = 0;
 

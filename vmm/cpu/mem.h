@@ -46,37 +46,37 @@ static inline uint32_t mem_linear(const struct vcpu *c, unsigned seg, uint32_t o
 	return (uint32_t)(c->seg[seg].base + off);
 }
 
-#define MEM_ACCESSORS(bits, type)                                                                              \
-	static inline type mem_read##bits(struct vcpu *c, unsigned seg, uint32_t off)                          \
-	{                                                                                                      \
-		if (likely((uint64_t)off + sizeof(type) <= c->seg[seg].rlimit)) {                              \
-			const type *p = mmu_fast_read(&c->mmu, mem_linear(c, seg, off), sizeof(type));         \
-			type v;                                                                                \
-			if (likely(p != NULL)) {                                                               \
-				memcpy(&v, p, sizeof(v));                                                      \
-				return v;                                                                      \
-			}                                                                                      \
-		}                                                                                              \
-		return (type)mem_read_slow(c, seg, off, sizeof(type));                                         \
-	}                                                                                                      \
-	static inline void mem_write##bits(struct vcpu *c, unsigned seg, uint32_t off, type v)                 \
-	{                                                                                                      \
-		if (likely((uint64_t)off + sizeof(type) <= c->seg[seg].wlimit)) {                              \
-			type *p = mmu_fast_write(&c->mmu, mem_linear(c, seg, off), sizeof(type));              \
-			if (likely(p != NULL)) {                                                               \
-				memcpy(p, &v, sizeof(v));                                                      \
-				return;                                                                        \
-			}                                                                                      \
-		}                                                                                              \
-		mem_write_slow(c, seg, off, sizeof(type), v);                                                  \
-	}                                                                                                      \
-	/* Host pointer for a read-modify-write, or NULL: then mem_check_write, mem_read, mem_write. */        \
-	static inline void *mem_rmw##bits(struct vcpu *c, unsigned seg, uint32_t off)                          \
-	{                                                                                                      \
-		const struct segment *s = &c->seg[seg];                                                        \
-		if (unlikely((uint64_t)off + sizeof(type) > (s->rlimit < s->wlimit ? s->rlimit : s->wlimit)))  \
-			return NULL;                                                                           \
-		return mmu_fast_write(&c->mmu, mem_linear(c, seg, off), sizeof(type));                         \
+#define MEM_ACCESSORS(bits, type)                                                                                      \
+	static inline type mem_read##bits(struct vcpu *c, unsigned seg, uint32_t off)                                  \
+	{                                                                                                              \
+		if (likely((uint64_t)off + sizeof(type) <= c->seg[seg].rlimit)) {                                      \
+			const type *p = mmu_fast_read(&c->mmu, mem_linear(c, seg, off), sizeof(type));                 \
+			type v;                                                                                        \
+			if (likely(p != NULL)) {                                                                       \
+				memcpy(&v, p, sizeof(v));                                                              \
+				return v;                                                                              \
+			}                                                                                              \
+		}                                                                                                      \
+		return (type)mem_read_slow(c, seg, off, sizeof(type));                                                 \
+	}                                                                                                              \
+	static inline void mem_write##bits(struct vcpu *c, unsigned seg, uint32_t off, type v)                         \
+	{                                                                                                              \
+		if (likely((uint64_t)off + sizeof(type) <= c->seg[seg].wlimit)) {                                      \
+			type *p = mmu_fast_write(&c->mmu, mem_linear(c, seg, off), sizeof(type));                      \
+			if (likely(p != NULL)) {                                                                       \
+				memcpy(p, &v, sizeof(v));                                                              \
+				return;                                                                                \
+			}                                                                                              \
+		}                                                                                                      \
+		mem_write_slow(c, seg, off, sizeof(type), v);                                                          \
+	}                                                                                                              \
+	/* Host pointer for a read-modify-write, or NULL: then mem_check_write, mem_read, mem_write. */                \
+	static inline void *mem_rmw##bits(struct vcpu *c, unsigned seg, uint32_t off)                                  \
+	{                                                                                                              \
+		const struct segment *s = &c->seg[seg];                                                                \
+		if (unlikely((uint64_t)off + sizeof(type) > (s->rlimit < s->wlimit ? s->rlimit : s->wlimit)))          \
+			return NULL;                                                                                   \
+		return mmu_fast_write(&c->mmu, mem_linear(c, seg, off), sizeof(type));                                 \
 	}
 MEM_ACCESSORS(8, uint8_t)
 MEM_ACCESSORS(16, uint16_t)

@@ -10,10 +10,10 @@
 #include "vmm/cpu/vcpu.h"
 
 struct descriptor {
-	uint32_t lo, hi;    /* raw */
-	uint32_t lin;       /* where it was read from, for setting accessed and busy bits */
+	uint32_t lo, hi; /* raw */
+	uint32_t lin;    /* where it was read from, for setting accessed and busy bits */
 	uint32_t base, limit;
-	uint16_t attr;      /* guest's own */
+	uint16_t attr; /* guest's own */
 };
 
 /* Fill a segment register: attr and guest_attr given separately; derives rlimit, wlimit. attr 0 = null segment. */

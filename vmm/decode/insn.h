@@ -23,17 +23,17 @@ enum op {
 
 /* How deprivileging meets an instruction. */
 enum op_class {
-	CLASS_NONE,       /* harmless at any ring */
-	CLASS_CPL0,       /* #GP(0) unless real CPL is 0: always a fault */
-	CLASS_TSD,        /* RDTSC, RDPMC: real CR4.TSD = 1, PCE = 0: always a fault */
-	CLASS_SYSENTER,   /* real SYSENTER_CS is 0: always a fault */
-	CLASS_IOPL,       /* faults when real CPL > real IOPL (0): always; the guest's right to it is virtual CPL <= virtual IOPL */
-	CLASS_IO,         /* as IOPL, and the I/O bitmap of the TSS; the VMM's TSS has none */
-	CLASS_SENS_ANY,   /* reads hidden state and never faults: caught at every CPL */
+	CLASS_NONE,     /* harmless at any ring */
+	CLASS_CPL0,     /* #GP(0) unless real CPL is 0: always a fault */
+	CLASS_TSD,      /* RDTSC, RDPMC: real CR4.TSD = 1, PCE = 0: always a fault */
+	CLASS_SYSENTER, /* real SYSENTER_CS is 0: always a fault */
+	CLASS_IOPL, /* faults when real CPL > real IOPL (0): always; the guest's right to it is virtual CPL <= virtual IOPL */
+	CLASS_IO,       /* as IOPL, and the I/O bitmap of the TSS; the VMM's TSS has none */
+	CLASS_SENS_ANY, /* reads hidden state and never faults: caught at every CPL */
 	CLASS_SENS_FLAGS, /* PUSHF, POPF, IRET: caught unless virtual CPL is 3, virtual IOPL 0 and virtual IF 1; in V86 they fault instead */
-	CLASS_SENS_CPL0,  /* shows or checks the RPL of CS or SS: caught when virtual CPL is 0 */
-	CLASS_SEG,        /* loads a segment register: runs natively, or faults because of the descriptor filter */
-	CLASS_SOFTINT,    /* always arrives at the VMM */
+	CLASS_SENS_CPL0, /* shows or checks the RPL of CS or SS: caught when virtual CPL is 0 */
+	CLASS_SEG,       /* loads a segment register: runs natively, or faults because of the descriptor filter */
+	CLASS_SOFTINT,   /* always arrives at the VMM */
 };
 
 /* Operand forms. dst comes first in the name. */
@@ -51,14 +51,14 @@ enum insn_form {
 
 /* insn.flags */
 enum {
-	IF_REP = 1 << 0,    /* F3: REP, REPE */
-	IF_REPNE = 1 << 1,  /* F2 */
+	IF_REP = 1 << 0,   /* F3: REP, REPE */
+	IF_REPNE = 1 << 1, /* F2 */
 	IF_LOCK = 1 << 2,
-	IF_MEM = 1 << 3,    /* has an explicit memory operand: base, index, scale, disp, seg, asize are valid */
-	IF_CL = 1 << 4,     /* shift or rotate count is CL (forms R, M; SHLD/SHRD: RR, MR) */
+	IF_MEM = 1 << 3, /* has an explicit memory operand: base, index, scale, disp, seg, asize are valid */
+	IF_CL = 1 << 4,  /* shift or rotate count is CL (forms R, M; SHLD/SHRD: RR, MR) */
 	IF_MOFFS = 1 << 5,
-	IF_DX = 1 << 6,     /* IN, OUT: the port is DX, not imm */
-	IF_ENDS = 1 << 7,   /* ends a trace: may change rip, the mode, or must be alone with the icount (rep strings, exits) */
+	IF_DX = 1 << 6, /* IN, OUT: the port is DX, not imm */
+	IF_ENDS = 1 << 7, /* ends a trace: may change rip, the mode, or must be alone with the icount (rep strings, exits) */
 };
 
 struct vcpu;
@@ -66,21 +66,22 @@ struct insn;
 typedef void insn_fn(struct vcpu *c, const struct insn *ip);
 
 struct insn {
-	insn_fn *fn;        /* the interpreter's handler; other engines ignore it */
-	uint32_t imm;       /* immediate, sign-extended to 32 bits; relative branches: see below; far pointer: offset */
-	uint32_t disp;      /* displacement, sign-extended (16-bit addressing: the sum is masked to 16 bits) */
-	uint16_t op;        /* enum op */
-	uint16_t imm2;      /* far pointer: selector; ENTER: level; MOVZX/MOVSX: source size in bytes; x87, MMX, SSE: below */
-	uint8_t off;        /* start, in bytes from the start of its trace */
-	uint8_t len;        /* 1..15 */
-	uint8_t form;       /* enum insn_form */
-	uint8_t flags;      /* IF_* */
-	uint8_t reg, rm;    /* byte offsets into vcpu.gpr; MMX: 8 * index; XMM: 16 * index; x87 ST(i): i; SREG: index; CR, DR: number */
-	uint8_t base, index;/* byte offsets into vcpu.gpr, GPR_ZERO when absent */
-	uint8_t scale;      /* shift, 0..3 */
-	uint8_t seg;        /* segment register index of the memory operand (overrides applied); implicit DS for string sources, XLAT */
-	uint8_t opsize;     /* operand size in bytes: 1, 2, 4; MMX, SSE, x87: size of the memory operand, 0 none */
-	uint8_t asize;      /* address size in bytes: 2 or 4 */
+	insn_fn *fn;   /* the interpreter's handler; other engines ignore it */
+	uint32_t imm;  /* immediate, sign-extended to 32 bits; relative branches: see below; far pointer: offset */
+	uint32_t disp; /* displacement, sign-extended (16-bit addressing: the sum is masked to 16 bits) */
+	uint16_t op;   /* enum op */
+	uint16_t imm2; /* far pointer: selector; ENTER: level; MOVZX/MOVSX: source size in bytes; x87, MMX, SSE: below */
+	uint8_t off;   /* start, in bytes from the start of its trace */
+	uint8_t len;   /* 1..15 */
+	uint8_t form;  /* enum insn_form */
+	uint8_t flags; /* IF_* */
+	uint8_t reg,
+	        rm; /* byte offsets into vcpu.gpr; MMX: 8 * index; XMM: 16 * index; x87 ST(i): i; SREG: index; CR, DR: number */
+	uint8_t base, index; /* byte offsets into vcpu.gpr, GPR_ZERO when absent */
+	uint8_t scale;       /* shift, 0..3 */
+	uint8_t seg; /* segment register index of the memory operand (overrides applied); implicit DS for string sources, XLAT */
+	uint8_t opsize; /* operand size in bytes: 1, 2, 4; MMX, SSE, x87: size of the memory operand, 0 none */
+	uint8_t asize;  /* address size in bytes: 2 or 4 */
 };
 _Static_assert(sizeof(struct insn) == 32, "two instructions a cache line");
 

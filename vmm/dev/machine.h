@@ -11,14 +11,14 @@
 struct machine;
 
 struct machine_config {
-	struct clock *clock;         /* of the VM this machine belongs to; borrowed; idle_ns is advanced by idle */
-	uint64_t memory;             /* bytes of RAM, for CMOS */
-	int64_t rtc_epoch;           /* seconds since 1970-01-01 UTC at vns 0: fixed, so that a run is reproducible */
+	struct clock *clock; /* of the VM this machine belongs to; borrowed; idle_ns is advanced by idle */
+	uint64_t memory;     /* bytes of RAM, for CMOS */
+	int64_t rtc_epoch;   /* seconds since 1970-01-01 UTC at vns 0: fixed, so that a run is reproducible */
 	/* Bytes the guest sent to the serial port (STREAM_SERIAL) or the debug port 0xe9 (STREAM_DEBUG). May be NULL. */
 	void (*console)(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len);
 	void *console_self;
-	int serial_fd;               /* read console input from here, without blocking; -1 none */
-	bool pace;                   /* throttle virtual time to the host's wall clock (--clock host) */
+	int serial_fd; /* read console input from here, without blocking; -1 none */
+	bool pace;     /* throttle virtual time to the host's wall clock (--clock host) */
 };
 
 /* On error *out is NULL. Free with machine_destroy (NULL is fine). */

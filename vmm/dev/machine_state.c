@@ -30,15 +30,17 @@ _Static_assert(sizeof(struct i8042_state) == 35, "raise STATE_VERSION");
 _Static_assert(sizeof(struct sysctl_state) == 152, "raise STATE_VERSION");
 _Static_assert(sizeof(struct vga_state) == VGA_TEXT_SIZE + 868, "raise STATE_VERSION");
 
-
 struct part {
 	const char *name;
 	size_t offset, size; /* in struct machine */
 };
 
-#define PART(label, member) { label, offsetof(struct machine, member), sizeof(((struct machine *)0)->member) }
+#define PART(label, member)                                                                                            \
+	{                                                                                                              \
+		label, offsetof(struct machine, member), sizeof(((struct machine *)0)->member)                         \
+	}
 static const struct part parts[] = {
-	PART("pic", pic),     PART("pit", pit.s),       PART("rtc", rtc.s), PART("uart", uart.s),
+	PART("pic", pic),       PART("pit", pit.s),       PART("rtc", rtc.s), PART("uart", uart.s),
 	PART("i8042", i8042.s), PART("sysctl", sysctl.s), PART("vga", vga.s), PART("machine", serial_due),
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
@@ -49,18 +51,23 @@ struct rule {
 	uint64_t min, max;
 };
 
-#define RULE(member, low, high) { offsetof(struct machine, member), sizeof(((struct machine *)0)->member), low, high }
+#define RULE(member, low, high)                                                                                        \
+	{                                                                                                              \
+		offsetof(struct machine, member), sizeof(((struct machine *)0)->member), low, high                     \
+	}
 #define FLAG(member) RULE(member, 0, 1)
-#define PIC_RULES(n)                                                                                                                     \
-	RULE(pic.chip[n].icw_next, 0, 4), RULE(pic.chip[n].lowest, 0, 7), FLAG(pic.chip[n].icw4_needed), FLAG(pic.chip[n].single),       \
-		FLAG(pic.chip[n].auto_eoi), FLAG(pic.chip[n].rotate_auto_eoi), FLAG(pic.chip[n].special_mask), FLAG(pic.chip[n].nested), \
-		FLAG(pic.chip[n].read_isr), FLAG(pic.chip[n].poll)
-#define PIT_RULES(n)                                                                                                              \
-	RULE(pit.s.channel[n].mode, 0, 5), RULE(pit.s.channel[n].access, 1, 3), FLAG(pit.s.channel[n].bcd),                       \
-		FLAG(pit.s.channel[n].gate), FLAG(pit.s.channel[n].write_high), FLAG(pit.s.channel[n].read_high),                 \
-		FLAG(pit.s.channel[n].count_latched), FLAG(pit.s.channel[n].status_latched), FLAG(pit.s.channel[n].null_count),   \
-		FLAG(pit.s.channel[n].running), FLAG(pit.s.channel[n].stopped), FLAG(pit.s.channel[n].load_low),                  \
-		RULE(pit.s.channel[n].reload, 0, 65536), RULE(pit.s.channel[n].count, 0, 65536), RULE(pit.s.channel[n].held, 0, 65535)
+#define PIC_RULES(n)                                                                                                   \
+	RULE(pic.chip[n].icw_next, 0, 4), RULE(pic.chip[n].lowest, 0, 7), FLAG(pic.chip[n].icw4_needed),               \
+	        FLAG(pic.chip[n].single), FLAG(pic.chip[n].auto_eoi), FLAG(pic.chip[n].rotate_auto_eoi),               \
+	        FLAG(pic.chip[n].special_mask), FLAG(pic.chip[n].nested), FLAG(pic.chip[n].read_isr),                  \
+	        FLAG(pic.chip[n].poll)
+#define PIT_RULES(n)                                                                                                   \
+	RULE(pit.s.channel[n].mode, 0, 5), RULE(pit.s.channel[n].access, 1, 3), FLAG(pit.s.channel[n].bcd),            \
+	        FLAG(pit.s.channel[n].gate), FLAG(pit.s.channel[n].write_high), FLAG(pit.s.channel[n].read_high),      \
+	        FLAG(pit.s.channel[n].count_latched), FLAG(pit.s.channel[n].status_latched),                           \
+	        FLAG(pit.s.channel[n].null_count), FLAG(pit.s.channel[n].running), FLAG(pit.s.channel[n].stopped),     \
+	        FLAG(pit.s.channel[n].load_low), RULE(pit.s.channel[n].reload, 0, 65536),                              \
+	        RULE(pit.s.channel[n].count, 0, 65536), RULE(pit.s.channel[n].held, 0, 65535)
 static const struct rule rules[] = {
 	PIC_RULES(0),
 	PIC_RULES(1),
@@ -154,7 +161,8 @@ static int unpack(struct machine *trial, const uint8_t *buf, size_t len, struct 
 		return vm_fail(err, -EBADMSG, "devices: too short");
 	memcpy(head, buf, sizeof(head));
 	if (head[0] != STATE_MAGIC || head[1] != STATE_VERSION)
-		return vm_fail(err, -EBADMSG, "devices: state of version %u, this program's devices have %u", head[1], STATE_VERSION);
+		return vm_fail(err, -EBADMSG, "devices: state of version %u, this program's devices have %u", head[1],
+		               STATE_VERSION);
 	for (size_t i = 0; i < PARTS; i++, at += size) {
 		if (len - at < sizeof(size))
 			return vm_fail(err, -EBADMSG, "devices: the state ends before %s", parts[i].name);

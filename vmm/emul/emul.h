@@ -16,14 +16,14 @@ struct emul_ctx {
 	struct vcpu *c;
 	const struct insn *in;
 	const struct vm_input *input;
-	struct event *ev;         /* icount, rip, op, vcpl, rcpl, size are filled; set kind, addr, value, error, blob, flags */
-	uint8_t *blob;            /* buffer of EMUL_BLOB_MAX bytes for ev->blob */
-	uint64_t device_cycles;   /* add host cycles spent inside `input` here when `timed` */
+	struct event *ev; /* icount, rip, op, vcpl, rcpl, size are filled; set kind, addr, value, error, blob, flags */
+	uint8_t *blob;    /* buffer of EMUL_BLOB_MAX bytes for ev->blob */
+	uint64_t device_cycles; /* add host cycles spent inside `input` here when `timed` */
 	bool timed;
-	bool halt;                /* out: HLT executed */
-	uint64_t iterations;      /* out: iterations done by INS/OUTS (for icount), else 1 */
-	uint64_t max_iterations;  /* in: at most so many (budget), >= 1 */
-	bool finished;            /* out: false when rip must stay on a rep instruction that is not done */
+	bool halt;               /* out: HLT executed */
+	uint64_t iterations;     /* out: iterations done by INS/OUTS (for icount), else 1 */
+	uint64_t max_iterations; /* in: at most so many (budget), >= 1 */
+	bool finished;           /* out: false when rip must stay on a rep instruction that is not done */
 };
 #define EMUL_BLOB_MAX 4096
 

@@ -263,7 +263,8 @@ static void fill_fast(struct mmu *m, uint64_t lin, uint64_t entry, enum mmu_cont
 	e->addend = (uintptr_t)m->ram->host + gpa - tag;
 	e->read = watch ? TLB_NO_TAG : tag;
 	e->exec = tag;
-	e->write = !watch && writable && m->ram->dirty[gpa >> PAGE_SHIFT] == RAM_DIRTY_ALL && !m->ram->code[gpa >> PAGE_SHIFT]
+	e->write = !watch && writable && m->ram->dirty[gpa >> PAGE_SHIFT] == RAM_DIRTY_ALL &&
+	                           !m->ram->code[gpa >> PAGE_SHIFT]
 	                   ? tag
 	                   : TLB_NO_TAG;
 	flat_fill(m, lin, e, ctx, entry & PTE_G ? 1 : 0);

@@ -24,7 +24,7 @@
 enum mmu_context { MMU_SUPERVISOR = 0, MMU_USER = 1 };
 enum mmu_access { MMU_READ = 0, MMU_WRITE = 1, MMU_EXEC = 2 };
 
-struct tlb_entry { /* 32 bytes */
+struct tlb_entry {                  /* 32 bytes */
 	uint64_t read, write, exec; /* linear page address, or TLB_NO_TAG */
 	uintptr_t addend;           /* host address = linear address + addend */
 };
@@ -43,25 +43,25 @@ struct flat_journal;
  * one load test alignment too. Exists only after mmu_flat_create(); every word is dropped when the store drops the translation.
  */
 #define FLAT_PART (128ull << 20) /* bytes of a READ or WRITE part: up to 4 alignment bits */
-#define FLAT_READ(ctx) ((ctx) * 2 * FLAT_PART)
-#define FLAT_WRITE(ctx) (((ctx) * 2 + 1) * FLAT_PART)
+#define FLAT_READ(ctx) ((ctx)*2 * FLAT_PART)
+#define FLAT_WRITE(ctx) (((ctx)*2 + 1) * FLAT_PART)
 #define FLAT_JUMP(ctx) (4 * FLAT_PART + (ctx) * (8ull << 20))
 #define FLAT_SIZE (4 * FLAT_PART + (16ull << 20))
 
 #define MMU_DEBUG_PAGES 128
 
 struct mmu {
-	struct tlb_entry *tlb;                  /* = fast[context], or an empty table while all_slow: what engines index; only mmu.c writes it */
+	struct tlb_entry *tlb; /* = fast[context], or an empty table while all_slow: what engines index; only mmu.c writes it */
 	struct tlb_entry fast[2][TLB_FAST_SIZE];
 	enum mmu_context context;
-	uint8_t *flat;                          /* NULL unless mmu_flat_create() was called */
+	uint8_t *flat; /* NULL unless mmu_flat_create() was called */
 	struct flat_journal *journal;
-	bool split_views;                       /* model 0/3/3: supervisor and user are separate views; a crossing empties `fast` */
-	bool stepping;                          /* slow path may touch MMIO and code pages (set for one instruction at a time) */
-	bool all_slow;                          /* every access takes the slow path (alignment checking) */
+	bool split_views; /* model 0/3/3: supervisor and user are separate views; a crossing empties `fast` */
+	bool stepping;    /* slow path may touch MMIO and code pages (set for one instruction at a time) */
+	bool all_slow;    /* every access takes the slow path (alignment checking) */
 	struct ram *ram;
 	struct tlb_store *store;
-	uint32_t generation;                    /* changes whenever a linear -> physical mapping or context may have changed: jump caches compare it */
+	uint32_t generation; /* changes whenever a linear -> physical mapping or context may have changed: jump caches compare it */
 	uint64_t fills, flushes, view_switches;
 	/* guest's paging registers, copied here by mmu_set_paging() */
 	uint32_t cr0, cr3, cr4;
@@ -84,8 +84,8 @@ void mmu_free(struct mmu *m);
 /* New CR0, CR3, CR4 values: keeps or flushes translations as the architecture says (SDM vol. 3A 4.10.4.1): a CR3 load keeps global
  * pages when CR4.PGE; changes of CR0.PG, CR0.WP, CR4.PGE, CR4.PSE flush all. `cr3_loaded`: a MOV to CR3 happened, even with an equal value. */
 void mmu_set_paging(struct mmu *m, uint32_t cr0, uint32_t cr3, uint32_t cr4, bool cr3_loaded);
-void mmu_flush_all(struct mmu *m);                 /* global pages too; counts one flush */
-void mmu_invlpg(struct mmu *m, uint64_t lin);      /* the page containing lin, all of a 4 MiB page */
+void mmu_flush_all(struct mmu *m);                             /* global pages too; counts one flush */
+void mmu_invlpg(struct mmu *m, uint64_t lin);                  /* the page containing lin, all of a 4 MiB page */
 void mmu_set_context(struct mmu *m, enum mmu_context context); /* counts a view switch when it changes and split_views */
 /* Debug watches: count linear page addresses whose accesses must all take the slow path. Empties fast. */
 void mmu_set_watch(struct mmu *m, const uint32_t *pages, unsigned count);
@@ -111,7 +111,8 @@ int mmu_translate_running(struct mmu *m, uint64_t lin, enum mmu_access access, e
 size_t mmu_save_translations(const struct mmu *m, uint64_t *words, size_t room);
 void mmu_load_translations(struct mmu *m, const uint64_t *words, size_t count);
 /* Would mmu_translate() fault? No side effects. Returns 0, or -1 and *fault. */
-int mmu_probe(const struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, struct mmu_fault *fault);
+int mmu_probe(const struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context,
+              struct mmu_fault *fault);
 /* The same without side effects, for debuggers: permissions ignored. Returns 0 or -1. */
 int mmu_peek(const struct mmu *m, uint64_t lin, uint64_t *gpa);
 

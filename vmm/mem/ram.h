@@ -25,12 +25,12 @@
 typedef void ram_code_written_fn(void *self, uint64_t gpa, unsigned len);
 
 struct ram {
-	uint8_t *host;        /* size bytes, page aligned */
-	uint64_t size;        /* multiple of PAGE_SIZE */
+	uint8_t *host; /* size bytes, page aligned */
+	uint64_t size; /* multiple of PAGE_SIZE */
 	uint64_t pages;
-	uint64_t *code;       /* a page's code bitmap: bit i = its 64-byte chunk i holds decoded code */
-	uint8_t *dirty;       /* RAM_DIRTY_* bits: who has not yet heard that a page was written */
-	uint64_t *page_hash;  /* a page's contribution to the digest */
+	uint64_t *code;      /* a page's code bitmap: bit i = its 64-byte chunk i holds decoded code */
+	uint8_t *dirty;      /* RAM_DIRTY_* bits: who has not yet heard that a page was written */
+	uint64_t *page_hash; /* a page's contribution to the digest */
 	uint64_t digest;
 	ram_code_written_fn *code_written;
 	void *code_written_self;
@@ -44,7 +44,7 @@ static inline bool ram_has(const struct ram *r, uint64_t gpa)
 	return gpa < r->size && (gpa < 0xa0000 || gpa >= 0xc0000);
 }
 
-int ram_init(struct ram *r, uint64_t size);       /* zeroed; -ENOMEM, -EINVAL for a size that is 0 or no multiple of PAGE_SIZE */
+int ram_init(struct ram *r, uint64_t size); /* zeroed; -ENOMEM, -EINVAL for a size that is 0 or no multiple of PAGE_SIZE */
 void ram_free(struct ram *r);
 /* Physical access by devices, loaders, page walks. Any range is safe: what is not RAM reads as all ones and drops writes.
  * Writes mark pages dirty and report code. */

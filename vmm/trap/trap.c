@@ -139,17 +139,10 @@ static void software_interrupt(struct vm *vm)
 	struct intr in = { .type = insn->op == OP_INT1 ? INTR_PRIV_SOFT : INTR_SOFT, .next_eip = next_eip(c, insn) };
 
 	switch (insn->op) {
-	case OP_INT:
-		in.vector = (uint8_t)insn->imm;
-		break;
-	case OP_INT3:
-		in.vector = VEC_BP;
-		break;
-	case OP_INTO:
-		in.vector = VEC_OF;
-		break;
-	default:
-		in.vector = VEC_DB;
+	case OP_INT: in.vector = (uint8_t)insn->imm; break;
+	case OP_INT3: in.vector = VEC_BP; break;
+	case OP_INTO: in.vector = VEC_OF; break;
+	default: in.vector = VEC_DB;
 	}
 	if (reflect(vm, &in, 0, insn->op))
 		c->icount++;
@@ -181,14 +174,9 @@ static void handle_exception(struct vm *vm)
 		return;
 	}
 	switch (class) {
-	case CLASS_SOFTINT:
-		vm86_interrupt(vm);
-		break;
-	case CLASS_NONE:
-		reflect_exit(vm);
-		break;
-	default:
-		emulate(vm, EV_FAULT);
+	case CLASS_SOFTINT: vm86_interrupt(vm); break;
+	case CLASS_NONE: reflect_exit(vm); break;
+	default: emulate(vm, EV_FAULT);
 	}
 }
 
@@ -214,20 +202,11 @@ void trap_handle(struct vm *vm)
 {
 	probe_classified(&vm->probe);
 	switch (vm->vcpu.exit.reason) {
-	case EXIT_EXCEPTION:
-		handle_exception(vm);
-		break;
-	case EXIT_SENSITIVE:
-		emulate(vm, EV_SENSITIVE);
-		break;
-	case EXIT_SOFTINT:
-		software_interrupt(vm);
-		break;
-	case EXIT_MMIO:
-		step_mmio(vm);
-		break;
-	default:
-		break;
+	case EXIT_EXCEPTION: handle_exception(vm); break;
+	case EXIT_SENSITIVE: emulate(vm, EV_SENSITIVE); break;
+	case EXIT_SOFTINT: software_interrupt(vm); break;
+	case EXIT_MMIO: step_mmio(vm); break;
+	default: break;
 	}
 }
 

@@ -18,9 +18,9 @@ enum { SEL_KCODE = 0x08, SEL_KDATA = 0x10, SEL_UCODE = 0x1b, SEL_UDATA = 0x23, S
 #define EFL_IF 0x200u
 #define CR0_TS 0x8u
 
-#define USER_BASE 0x40000000u  /* programs and their data */
+#define USER_BASE 0x40000000u /* programs and their data */
 #define USER_LIMIT 0x60000000u
-#define STACK_TOP 0x7ffff000u  /* every task's stack, each in its own address space */
+#define STACK_TOP 0x7ffff000u /* every task's stack, each in its own address space */
 #define STACK_PAGES 16u
 #define PAGE_SIZE 4096u
 
@@ -35,8 +35,8 @@ struct frame {
 enum task_state { TASK_FREE, TASK_READY, TASK_SLEEPING, TASK_DEAD };
 
 struct task {
-	alignas(16) uint8_t fpu[512];  /* FXSAVE image */
-	uint32_t ksp;                  /* saved kernel stack pointer */
+	alignas(16) uint8_t fpu[512]; /* FXSAVE image */
+	uint32_t ksp;                 /* saved kernel stack pointer */
 	uint32_t kstack_top;
 	uint32_t cr3;
 	uint32_t wake_tick;
@@ -115,10 +115,10 @@ extern volatile uint32_t timer_ticks;
 
 /* paging.c */
 void paging_init(void);
-uint32_t paging_kernel_space(void);                  /* the CR3 without a user part */
-uint32_t paging_new_space(void);                     /* gives a CR3; kernel part shared, user part empty */
+uint32_t paging_kernel_space(void); /* the CR3 without a user part */
+uint32_t paging_new_space(void);    /* gives a CR3; kernel part shared, user part empty */
 bool paging_demand(struct task *t, uint32_t address, uint32_t error);
-void paging_free_space(uint32_t cr3);                /* not the one in use */
+void paging_free_space(uint32_t cr3); /* not the one in use */
 bool paging_user_range(uint32_t address, uint32_t len);
 unsigned paging_free_frames(void);
 
@@ -130,8 +130,8 @@ void sched_tick(bool in_user);
 void sched_yield(void);
 void sched_sleep(uint32_t ticks);
 _Noreturn void sched_exit(uint32_t code);
-void sched_run(void);         /* round robin until the last task is dead */
-void sched_fpu_fault(void);   /* #NM: this task wants the FPU */
+void sched_run(void);       /* round robin until the last task is dead */
+void sched_fpu_fault(void); /* #NM: this task wants the FPU */
 extern unsigned sched_switches, sched_fpu_switches;
 
 /* syscall.c */

@@ -26,11 +26,12 @@ static bool report(void)
 	for (unsigned i = 0; i < 4; i++) {
 		const struct task *t = &tasks[i];
 
-		print("demo: %s exit %u, %u page faults, %u system calls, %s FPU\n", t->name, t->exit_code, t->faults, t->syscalls,
-		      t->fpu_used ? "uses the" : "no");
+		print("demo: %s exit %u, %u page faults, %u system calls, %s FPU\n", t->name, t->exit_code, t->faults,
+		      t->syscalls, t->fpu_used ? "uses the" : "no");
 		good = good && t->exit_code == expected[i];
 	}
-	print("demo: %u timer ticks, %u task switches, %u FPU switches\n", timer_ticks, sched_switches, sched_fpu_switches);
+	print("demo: %u timer ticks, %u task switches, %u FPU switches\n", timer_ticks, sched_switches,
+	      sched_fpu_switches);
 	return good;
 }
 

@@ -121,7 +121,8 @@ bool paging_demand(struct task *t, uint32_t address, uint32_t error)
 	if (!frame || !map(t->cr3, page, frame))
 		return false;
 	if (page < STACK_TOP - STACK_PAGES * PAGE_SIZE && offset < image_len)
-		__builtin_memcpy((void *)frame, user_image + offset, image_len - offset < PAGE_SIZE ? image_len - offset : PAGE_SIZE);
+		__builtin_memcpy((void *)frame, user_image + offset,
+		                 image_len - offset < PAGE_SIZE ? image_len - offset : PAGE_SIZE);
 	t->faults++;
 	t->pages++;
 	return true;

@@ -28,8 +28,13 @@ struct task *sched_spawn(const char *name, void (*entry)(void))
 		t->name = name;
 		t->cr3 = paging_new_space();
 		t->kstack_top = (uint32_t)(kstacks[i] + KSTACK);
-		*f = (struct frame) { .es = SEL_UDATA, .ds = SEL_UDATA, .eip = (uint32_t)entry, .cs = SEL_UCODE, .eflags = EFL_IF | 2,
-				      .esp = STACK_TOP - 16, .ss = SEL_UDATA };
+		*f = (struct frame){ .es = SEL_UDATA,
+			             .ds = SEL_UDATA,
+			             .eip = (uint32_t)entry,
+			             .cs = SEL_UCODE,
+			             .eflags = EFL_IF | 2,
+			             .esp = STACK_TOP - 16,
+			             .ss = SEL_UDATA };
 		*--stack = (uint32_t)trap_return;
 		t->ksp = (uint32_t)(stack - 4); /* what switch_stacks pops */
 		t->state = TASK_READY;

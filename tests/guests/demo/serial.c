@@ -5,7 +5,16 @@
 
 #include "kernel.h"
 
-enum { COM1 = 0x3f8, THR = COM1, IER = COM1 + 1, IIR = COM1 + 2, FCR = COM1 + 2, LCR = COM1 + 3, MCR = COM1 + 4, LSR = COM1 + 5 };
+enum {
+	COM1 = 0x3f8,
+	THR = COM1,
+	IER = COM1 + 1,
+	IIR = COM1 + 2,
+	FCR = COM1 + 2,
+	LCR = COM1 + 3,
+	MCR = COM1 + 4,
+	LSR = COM1 + 5
+};
 enum { FIFO = 16, LSR_THRE = 0x20, LSR_TEMT = 0x40, IER_THRI = 0x02, RING = 4096 };
 
 static char ring[RING];

@@ -16,23 +16,17 @@ void syscall(struct frame *f)
 {
 	current->syscalls++;
 	switch (f->eax) {
-	case SYS_WRITE:
-		f->eax = sys_write(f->ebx, f->esi);
-		break;
-	case SYS_EXIT:
-		sched_exit(f->ebx);
+	case SYS_WRITE: f->eax = sys_write(f->ebx, f->esi); break;
+	case SYS_EXIT: sched_exit(f->ebx);
 	case SYS_SLEEP:
 		f->eax = 0;
 		sched_sleep(f->ebx);
 		break;
-	case SYS_TICKS:
-		f->eax = timer_ticks;
-		break;
+	case SYS_TICKS: f->eax = timer_ticks; break;
 	case SYS_YIELD:
 		f->eax = 0;
 		sched_yield();
 		break;
-	default:
-		f->eax = -1u;
+	default: f->eax = -1u;
 	}
 }

@@ -29,7 +29,8 @@ static void exception(const struct frame *f)
 	if (f->vector == VEC_PF && paging_demand(current, cr2, f->error))
 		return;
 	if ((f->cs & 3) == 3) {
-		print("[%s] killed: exception %u error %x at %x address %x\n", current->name, f->vector, f->error, f->eip, cr2);
+		print("[%s] killed: exception %u error %x at %x address %x\n", current->name, f->vector, f->error,
+		      f->eip, cr2);
 		sched_exit(128 + f->vector);
 	}
 	print("kernel: exception %u error %x at %x address %x\n", f->vector, f->error, f->eip, cr2);

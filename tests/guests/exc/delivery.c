@@ -265,7 +265,8 @@ static void with_paging(void)
 	code = CODE("int $0x71");
 	run_at(&c, 3, code);
 	FAULT(&c, PF, PF_W, code);
-	TRUE(c.cr2 >= hole + 0x800 - 20 && c.cr2 <= hole + 0x800 - 4); /* which of its dwords is written first is not defined */
+	TRUE(c.cr2 >= hole + 0x800 - 20 &&
+	     c.cr2 <= hole + 0x800 - 4); /* which of its dwords is written first is not defined */
 	EQ(c.cs, SEL_C3 | 3);
 	EQ(c.esp, stack_top(3));
 	main_tss.t.esp1 = stack_top(1);

@@ -70,7 +70,9 @@ static void x87_error(unsigned cpl)
 		{ "division by zero", CODE("fninit; fldcw 2(%esi); fldz; fld1; fdiv %st(1), %st; fwait"), 11, 4 },
 		{ "invalid operation", CODE("fninit; fldcw 2(%esi); fldz; fdiv %st, %st; fld1"), 9, 1 },
 		{ "stack underflow", CODE("fninit; fldcw 2(%esi); fadd %st(1), %st; fwait"), 7, 0x41 },
-		{ "control instructions do not report", CODE("fninit; fldcw 2(%esi); fldz; fld1; fdiv %st(1), %st; fnstsw %ax; fnstcw 4(%esi); nop; fwait"), 17, 4 },
+		{ "control instructions do not report",
+		  CODE("fninit; fldcw 2(%esi); fldz; fld1; fdiv %st(1), %st; fnstsw %ax; fnstcw 4(%esi); nop; fwait"),
+		  17, 4 },
 	};
 	u32 cr0 = get_cr0();
 	struct ctx c;

@@ -13,7 +13,7 @@ struct seg {
 	const char *name;
 	u32 attr; /* without DPL */
 	bool readable, writable, down;
-	u32 top;  /* expand-down: highest offset */
+	u32 top; /* expand-down: highest offset */
 };
 
 static const struct seg segs[] = {
@@ -49,9 +49,10 @@ static bool allowed(const struct seg *s, const struct access *a, u32 offset)
 
 static void data_access(const struct seg *s, const struct access *a)
 {
-	static const u32 offsets[] = { 0, 1, LIMIT - 16, LIMIT - 15, LIMIT - 14, LIMIT - 9, LIMIT - 8, LIMIT - 7, LIMIT - 6, LIMIT - 3, LIMIT - 2, LIMIT - 1,
-				       LIMIT, LIMIT + 1, LIMIT + 2, 0xfff0, 0xfffc, 0xfffd, 0xfffe, 0xffff, 0x10000, 0xffffff00, 0xfffffff0, 0xfffffffc,
-				       0xfffffffd, 0xfffffffe, 0xffffffff };
+	static const u32 offsets[] = { 0,          1,          LIMIT - 16, LIMIT - 15, LIMIT - 14, LIMIT - 9, LIMIT - 8,
+		                       LIMIT - 7,  LIMIT - 6,  LIMIT - 3,  LIMIT - 2,  LIMIT - 1,  LIMIT,     LIMIT + 1,
+		                       LIMIT + 2,  0xfff0,     0xfffc,     0xfffd,     0xfffe,     0xffff,    0x10000,
+		                       0xffffff00, 0xfffffff0, 0xfffffffc, 0xfffffffd, 0xfffffffe, 0xffffffff };
 	struct ctx c;
 
 	test("%s, %s", s->name, a->name);
@@ -121,7 +122,8 @@ static void stack_limits(void)
 		{ "push memory", CODE("pushl %fs:(%edx)"), 4 },
 		{ "far call", CODE("push %cs; add $4, %esp; lcall $0x1b, $1f; 1:") + 4, 8 },
 	};
-	static const u32 tops[] = { 0, 1, 2, 3, 4, 7, 8, 31, 32, 33, LIMIT - 1, LIMIT, LIMIT + 1, LIMIT + 2, LIMIT + 4, LIMIT + 5, 0x8000 };
+	static const u32 tops[] = { 0,  1,         2,     3,         4,         7,         8,         31,    32,
+		                    33, LIMIT - 1, LIMIT, LIMIT + 1, LIMIT + 2, LIMIT + 4, LIMIT + 5, 0x8000 };
 	struct ctx c;
 
 	gdt_set(SLOT, desc((u32)arena, LIMIT, A_P | A_DATA | A_RW | A_DB | A_DPL(3)));
@@ -202,7 +204,8 @@ static void stack16(void)
 
 static void code_limits(void)
 {
-	u32 run_off = CODE("nop; nop; nop"), jump = CODE("nop; jmp 1f; .skip 16; 1: nop"), straddle = CODE("nop; mov $0x12345678, %eax");
+	u32 run_off = CODE("nop; nop; nop"), jump = CODE("nop; jmp 1f; .skip 16; 1: nop"),
+	    straddle = CODE("nop; mov $0x12345678, %eax");
 	u32 call = CODE("call *%edx"), ret = CODE("ret"), stack;
 	struct ctx c;
 

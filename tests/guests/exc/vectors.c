@@ -72,7 +72,8 @@ static void not_taken(unsigned cpl)
 	struct ctx c;
 
 	test("cpl%u into, bound, div that do not trap", cpl);
-	ctx_init(&c, cpl, CODE("into; bound %ecx, (%edi); mov $10, %ecx; bound %ecx, (%edi); mov $7, %eax; xor %edx, %edx; mov $2, %ecx; div %ecx"));
+	ctx_init(&c,
+	         cpl, CODE("into; bound %ecx, (%edi); mov $10, %ecx; bound %ecx, (%edi); mov $7, %eax; xor %edx, %edx; mov $2, %ecx; div %ecx"));
 	c.ecx = 20;
 	c.edi = (u32)bounds;
 	cpu_run(&c);
@@ -157,7 +158,9 @@ void exc_vectors(unsigned cpl)
 		{ "les of a register", CODE(".byte 0xc4, 0xc0"), UD, NO_ERROR, 0, "tcg" },
 		{ "bound of a register", CODE(".byte 0x62, 0xc0"), UD, NO_ERROR, 0, NULL },
 		{ "cmpxchg8b of a register", CODE(".byte 0x0f, 0xc7, 0xc8"), UD, NO_ERROR, 0, NULL },
-		{ "0f 0b after 15 bytes of prefix", CODE(".byte 0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66, 0x90"), GP, 0, 0, NULL },
+		{ "0f 0b after 15 bytes of prefix",
+		  CODE(".byte 0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66,0x66, 0x90"), GP, 0,
+		  0, NULL },
 		{ "jmp far of a register", CODE(".byte 0xff, 0xe8"), UD, NO_ERROR, 0, "tcg" },
 		{ "lgdt of a register", CODE(".byte 0x0f, 0x01, 0xd0"), UD, NO_ERROR, 0, NULL },
 		{ "sidt of a register", CODE(".byte 0x0f, 0x01, 0xcf"), UD, NO_ERROR, 0, NULL },

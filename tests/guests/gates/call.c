@@ -34,7 +34,8 @@ static void call(const struct crossing *x)
 
 	target = CODE("mov %cs, %eax; mov %ss, %ebx; mov %esp, %ecx; pushf; pop %edx");
 	gdt_set(CODE_SEG, desc(x->bits == 16 ? target : 0, 0xfffff, A_FLAT_CODE(x->to) | (x->conforming ? A_CONF : 0)));
-	gdt_set(GATE, gate(CODE_SEG | 3, x->bits == 16 ? 0 : target, A_P | A_DPL(3) | (x->bits == 16 ? A_CALL16 : A_CALL32) | GATE_COUNT(x->count)));
+	gdt_set(GATE, gate(CODE_SEG | 3, x->bits == 16 ? 0 : target,
+	                   A_P | A_DPL(3) | (x->bits == 16 ? A_CALL16 : A_CALL32) | GATE_COUNT(x->count)));
 	ctx_init(&c, x->from, code);
 	for (u32 i = 0; i < 40; i++)
 		((u8 *)c.esp)[i] = 0x40 + i;
@@ -71,9 +72,11 @@ static void call_and_return(unsigned from, unsigned to)
 	struct ctx c;
 
 	gdt_set(CODE_SEG, desc(0, 0xfffff, A_FLAT_CODE(to)));
-	gdt_set(GATE, gate(CODE_SEG, CODE("mov %cs, %eax; mov 8(%esp), %ebx; mov 12(%esp), %ecx; lret $8"), A_P | A_DPL(3) | A_CALL32 | GATE_COUNT(2)));
+	gdt_set(GATE, gate(CODE_SEG, CODE("mov %cs, %eax; mov 8(%esp), %ebx; mov 12(%esp), %ecx; lret $8"),
+	                   A_P | A_DPL(3) | A_CALL32 | GATE_COUNT(2)));
 	gdt_set(CODE_SEG + 8, desc(0, 0xfffff, A_FLAT_DATA(to)));
-	ctx_init(&c, from, CODE("mov %esp, %esi; push $0x1111; push $0x2222; lcall $0x100, $0; mov %cs, %edx; mov %ss, %edi; mov %esp, %ebp"));
+	ctx_init(&c,
+	         from, CODE("mov %esp, %esi; push $0x1111; push $0x2222; lcall $0x100, $0; mov %cs, %edx; mov %ss, %edi; mov %esp, %ebp"));
 	c.es = SEL_D3 | 3;
 	c.eflags = F_FIXED | F_CF | F_IOPL;
 	cpu_run(&c);
@@ -98,8 +101,11 @@ static void nulled_segments(void)
 	gdt_set(CODE_SEG, desc(0, 0xfffff, A_FLAT_CODE(0)));
 	gdt_set(CODE_SEG + 8, desc(0, 0xfffff, A_FLAT_CODE(0) | A_CONF)); /* conforming code may stay */
 	/* DS: level 0 data, ES: level 3 data, FS: conforming code of level 0, GS: level 2 data */
-	gdt_set(GATE, gate(CODE_SEG, CODE("mov $0x10, %ax; mov %eax, %ds; mov $0x23, %ax; mov %eax, %es; mov $0x118, %ax; mov %eax, %fs;"
-					  "mov $0x40, %ax; mov %eax, %gs; lret"), A_P | A_DPL(3) | A_CALL32));
+	gdt_set(GATE, gate(CODE_SEG,
+	                   CODE("mov $0x10, %ax; mov %eax, %ds; mov $0x23, %ax; mov %eax, %es; mov $0x118, %ax; mov "
+	                        "%eax, %fs;"
+	                        "mov $0x40, %ax; mov %eax, %gs; lret"),
+	                   A_P | A_DPL(3) | A_CALL32));
 	ctx_init(&c, 3, CODE("lcall $0x100, $0; mov %ds, %eax; mov %es, %ebx; mov %fs, %ecx; mov %gs, %edx"));
 	cpu_run(&c);
 	FINE(&c);
@@ -108,11 +114,18 @@ static void nulled_segments(void)
 	EQ(c.ecx, CODE_SEG + 8);
 	EQ(c.edx, 0);
 	test("the same return by iret");
-	gdt_set(GATE, gate(CODE_SEG, CODE("mov $0x10, %ax; mov %eax, %ds; mov $0x23, %ax; mov %eax, %es; mov $0x118, %ax; mov %eax, %fs;"
-					  "mov $0x40, %ax; mov %eax, %gs; pop %edi; push (%esp); movl $0x1b, (%esp); pushf; popl -4(%esp);"
-					  "push $2; xchg 4(%esp), %edi; pop %ebp; pop %ebp; push %ebp; push $2; push $0x1b; push %edi; "
-					  "mov (%esp), %esi; add $16, %esp; push $0x23; push %ebx; push $2; push $0x1b; push %edx; iret"), A_P | A_DPL(3) | A_CALL32));
-	ctx_init(&c, 3, CODE("mov %esp, %ebx; mov $1f, %edx; lcall $0x100, $0; 1: mov %ds, %eax; mov %es, %ebx; mov %fs, %ecx; mov %gs, %edx"));
+	gdt_set(GATE,
+	        gate(CODE_SEG,
+	             CODE("mov $0x10, %ax; mov %eax, %ds; mov $0x23, %ax; mov %eax, %es; mov $0x118, %ax; mov %eax, "
+	                  "%fs;"
+	                  "mov $0x40, %ax; mov %eax, %gs; pop %edi; push (%esp); movl $0x1b, (%esp); pushf; popl "
+	                  "-4(%esp);"
+	                  "push $2; xchg 4(%esp), %edi; pop %ebp; pop %ebp; push %ebp; push $2; push $0x1b; push %edi; "
+	                  "mov (%esp), %esi; add $16, %esp; push $0x23; push %ebx; push $2; push $0x1b; push %edx; "
+	                  "iret"),
+	             A_P | A_DPL(3) | A_CALL32));
+	ctx_init(&c,
+	         3, CODE("mov %esp, %ebx; mov $1f, %edx; lcall $0x100, $0; 1: mov %ds, %eax; mov %es, %ebx; mov %fs, %ecx; mov %gs, %edx"));
 	cpu_run(&c);
 	FINE(&c);
 	EQ(c.eax, 0);

@@ -74,7 +74,8 @@ static void there_and_back(unsigned from, unsigned to)
 	EQ(c.ebx, sel_code(from));
 	EQ(c.ecx, sel_data(from));
 	EQ(c.edx, stack_top(from));
-	EQ(c.eflags, F_FIXED | F_CF | (to == 0 ? F_IF : 0)); /* a handler of level 1 to 3 may not set IF again, IOPL being 0 */
+	EQ(c.eflags,
+	   F_FIXED | F_CF | (to == 0 ? F_IF : 0)); /* a handler of level 1 to 3 may not set IF again, IOPL being 0 */
 }
 
 /* IRET of 16 bits to an outer level. */
@@ -111,7 +112,8 @@ void gates_interrupt(void)
 		w.bits = i & 4 ? 16 : 32;
 		for (w.from = 0; w.from < 4; w.from++) {
 			for (w.to = 0; w.to <= w.from; w.to++) {
-				test("%u-bit %s gate %u -> %u%s", w.bits, w.trap ? "trap" : "interrupt", w.from, w.to, w.conforming ? " conforming" : "");
+				test("%u-bit %s gate %u -> %u%s", w.bits, w.trap ? "trap" : "interrupt", w.from, w.to,
+				     w.conforming ? " conforming" : "");
 				software_interrupt(&w);
 			}
 		}

@@ -13,7 +13,8 @@ static u8 program[2 * 4096] ALIGNED(4096);
 /* Bytes that are often whole instructions with memory operands near the registers. */
 static void fill(u8 *at, u32 size)
 {
-	static const u8 common[] = { 0x0f, 0x66, 0x67, 0xf2, 0xf3, 0xd8, 0xd9, 0xdd, 0xdf, 0x8e, 0xff, 0xf6, 0xc7, 0x64, 0x2e, 0x36, 0xcd, 0xcf, 0xe2, 0xeb };
+	static const u8 common[] = { 0x0f, 0x66, 0x67, 0xf2, 0xf3, 0xd8, 0xd9, 0xdd, 0xdf, 0x8e,
+		                     0xff, 0xf6, 0xc7, 0x64, 0x2e, 0x36, 0xcd, 0xcf, 0xe2, 0xeb };
 
 	for (u32 i = 0; i < size; i++)
 		at[i] = rnd() % 4 ? rnd() : common[rnd() % COUNT(common)];
@@ -60,7 +61,8 @@ void guest_main(void)
 		pic_mask(0xffff);
 		vectors[c.vector & 0xff]++;
 	}
-	print("level 3: #UD %u #GP %u #PF %u done %u time %u\n", vectors[UD], vectors[GP], vectors[PF], vectors[DONE], vectors[IRQ0]);
+	print("level 3: #UD %u #GP %u #PF %u done %u time %u\n", vectors[UD], vectors[GP], vectors[PF], vectors[DONE],
+	      vectors[IRQ0]);
 	TRUE(vectors[UD] && vectors[GP] && vectors[PF]);
 	test("hostile: random code in virtual-8086 mode");
 	memset(vectors, 0, sizeof(vectors));

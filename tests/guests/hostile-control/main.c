@@ -9,7 +9,6 @@ enum { ROUNDS = 5000 };
 
 static bool in_run;
 
-
 /* Breakpoints and general detect hit the runtime too. */
 static bool back(struct trap_frame *f)
 {
@@ -20,10 +19,28 @@ static bool back(struct trap_frame *f)
 void guest_main(void)
 {
 	const u32 codes[] = {
-		CODE("mov %eax, %cr0"), CODE("mov %eax, %cr4"), CODE("mov %eax, %cr2"), CODE("mov %eax, %dr0; mov %ebx, %dr1"), CODE("mov %eax, %dr6"),
-		CODE("mov %eax, %dr7; mov %ebx, (%esp)"), CODE("wrmsr"), CODE("rdmsr"), CODE("lmsw %ax"), CODE("push %eax; popf; nop; nop"),
-		CODE("push %eax; popf; int3"), CODE("cpuid"), CODE("rdpmc"), CODE("sysenter"), CODE("sysexit"), CODE("iret"), CODE("lret"), CODE("clts; fld1; fwait"),
-		CODE("mov %eax, %cr3"), CODE("invlpg (%eax)"), CODE("ldmxcsr (%esp); sqrtps %xmm0, %xmm1"), CODE("fldcw (%esp); fld1; fldz; fdivrp; fwait"),
+		CODE("mov %eax, %cr0"),
+		CODE("mov %eax, %cr4"),
+		CODE("mov %eax, %cr2"),
+		CODE("mov %eax, %dr0; mov %ebx, %dr1"),
+		CODE("mov %eax, %dr6"),
+		CODE("mov %eax, %dr7; mov %ebx, (%esp)"),
+		CODE("wrmsr"),
+		CODE("rdmsr"),
+		CODE("lmsw %ax"),
+		CODE("push %eax; popf; nop; nop"),
+		CODE("push %eax; popf; int3"),
+		CODE("cpuid"),
+		CODE("rdpmc"),
+		CODE("sysenter"),
+		CODE("sysexit"),
+		CODE("iret"),
+		CODE("lret"),
+		CODE("clts; fld1; fwait"),
+		CODE("mov %eax, %cr3"),
+		CODE("invlpg (%eax)"),
+		CODE("ldmxcsr (%esp); sqrtps %xmm0, %xmm1"),
+		CODE("fldcw (%esp); fld1; fldz; fdivrp; fwait"),
 	};
 	u32 cr0 = get_cr0(), cr4 = get_cr4(), vectors[256] = { 0 };
 

@@ -17,12 +17,11 @@ static u64 random_descriptor(void)
 	switch (rnd() % 4) {
 	case 0: /* present, any type, low base */
 		return (d & 0x00ffe0000001ffffull) | 1ull << 47 | (u64)(rnd() & 0x7f) << 40;
-	case 1: /* flat, any type and level */
-		return 0x00cf00000000ffffull | 1ull << 47 | (u64)(rnd() & 0x7f) << 40;
+	case 1: /* flat, any type and level */ return 0x00cf00000000ffffull | 1ull << 47 | (u64)(rnd() & 0x7f) << 40;
 	case 2: /* a gate to a good segment, any offset */
-		return (d & 0xffff60000000ffffull) | 1ull << 47 | (u64)(rnd() % 16) << 40 | (u64)(rnd() % 12 * 8 + rnd() % 4) << 16;
-	default:
-		return d;
+		return (d & 0xffff60000000ffffull) | 1ull << 47 | (u64)(rnd() % 16) << 40 |
+		       (u64)(rnd() % 12 * 8 + rnd() % 4) << 16;
+	default: return d;
 	}
 }
 
@@ -96,12 +95,15 @@ void guest_main(void)
 		else
 			others++;
 	}
-	print("faults: #TS %u #NP %u #SS %u #GP %u #UD %u others %u\n", faults[TS], faults[NP], faults[SS], faults[GP], faults[UD], others);
+	print("faults: #TS %u #NP %u #SS %u #GP %u #UD %u others %u\n", faults[TS], faults[NP], faults[SS], faults[GP],
+	      faults[UD], others);
 	TRUE(faults[GP] > 100);
 	test("hostile: no good descriptor is left");
 	for (unsigned i = 1; i < GDT_SLOTS; i++)
 		gdt[i] = random_descriptor();
 	for (unsigned i = 0; i < 256; i++)
 		idt[i] = random_descriptor();
-	asm_volatile("mov %0, %%ds; int $0x80; mov %0, %%ss; push %0; lcall $0x1230, $0x100000; hlt" : : "r"(rnd() % 2048));
+	asm_volatile("mov %0, %%ds; int $0x80; mov %0, %%ss; push %0; lcall $0x1230, $0x100000; hlt"
+	             :
+	             : "r"(rnd() % 2048));
 }

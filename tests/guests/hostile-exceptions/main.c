@@ -15,7 +15,8 @@ static bool again(struct trap_frame *f)
 
 void guest_main(void)
 {
-	const u32 codes[] = { CODE("ud2"), CODE("hlt"), CODE("mov %ax, %ss"), CODE("div %edi"), CODE("int $0x50"), CODE("movl $0, 0x50000000") };
+	const u32 codes[] = { CODE("ud2"),      CODE("hlt"),       CODE("mov %ax, %ss"),
+		              CODE("div %edi"), CODE("int $0x50"), CODE("movl $0, 0x50000000") };
 	static const u32 vectors[] = { UD, GP, GP, DE, GP, PF };
 	struct ctx c;
 

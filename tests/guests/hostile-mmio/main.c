@@ -10,18 +10,12 @@ enum { ROUNDS = 6000, SLOT = 0x100 };
 static u32 odd_place(void)
 {
 	switch (rnd() % 6) {
-	case 0:
-		return 0xa0000 + rnd() % 0x20000;
-	case 1:
-		return 0xc0000 + rnd() % 0x40000;
-	case 2:
-		return 0xa0000 - rnd() % 16; /* over the edge */
-	case 3:
-		return 0xc0000 - rnd() % 16;
-	case 4:
-		return (32u << 20) - rnd() % 16; /* the end of RAM, where the checks give it so much */
-	default:
-		return 0x40000000 + rnd() % 0xb0000000;
+	case 0: return 0xa0000 + rnd() % 0x20000;
+	case 1: return 0xc0000 + rnd() % 0x40000;
+	case 2: return 0xa0000 - rnd() % 16; /* over the edge */
+	case 3: return 0xc0000 - rnd() % 16;
+	case 4: return (32u << 20) - rnd() % 16; /* the end of RAM, where the checks give it so much */
+	default: return 0x40000000 + rnd() % 0xb0000000;
 	}
 }
 
@@ -33,18 +27,59 @@ static bool sets_stack(u32 code)
 static void instructions(void)
 {
 	const u32 codes[] = {
-		CODE("movb (%esi), %al; movb %al, (%edi)"), CODE("mov (%esi), %ax; mov %ax, (%edi)"), CODE("mov (%esi), %eax; mov %eax, (%edi)"),
-		CODE("addl %eax, (%edi)"), CODE("xchg %eax, (%edi)"), CODE("lock cmpxchg %ebx, (%edi)"), CODE("lock cmpxchg8b (%edi)"),
-		CODE("lock xadd %eax, (%edi)"), CODE("push (%esi); pop (%edi)"), CODE("btsl %ebx, (%edi)"), CODE("sete (%edi)"), CODE("shll $3, (%edi)"),
-		CODE("movsb"), CODE("movsl"), CODE("rep movsb"), CODE("rep movsl"), CODE("rep stosw"), CODE("repe cmpsb"), CODE("repne scasb"),
-		CODE("fldt (%esi); fstpt (%edi)"), CODE("fildll (%esi); fistpll (%edi)"), CODE("fbld (%esi); fbstp (%edi)"), CODE("fnsave (%edi); frstor (%esi)"),
-		CODE("fnstenv (%edi); fldenv (%esi)"), CODE("and $-16, %edi; fxsave (%edi)"), CODE("and $-16, %esi; fxrstor (%esi)"),
-		CODE("movq (%esi), %mm0; movq %mm0, (%edi); emms"), CODE("movups (%esi), %xmm0; movups %xmm0, (%edi)"), CODE("and $-16, %edi; movntps %xmm0, (%edi)"),
-		CODE("mov %edi, %esp; push %eax; pop %ebx"), CODE("mov %edi, %esp; pusha; popa"), CODE("mov %edi, %esp; call 1f; 1: ret"),
-		CODE("mov %edi, %esp; enter $16, $4; leave"), CODE("sgdt (%edi)"), CODE("sidt (%edi)"), CODE("lgs (%esi), %eax"), CODE("bound %eax, (%esi)"),
-		CODE("ljmp *(%esi)"), CODE("lcall *(%esi)"), CODE("jmp *(%esi)"), CODE("call *(%esi)"), CODE("xlat"), CODE("mov %cs, (%edi)"), CODE("str (%edi)"),
-		CODE("lar (%esi), %eax; lsl (%esi), %eax; verr (%esi)"), CODE("prefetcht0 (%esi); invlpg (%edi)"), CODE("ldmxcsr (%esi)"), CODE("stmxcsr (%edi)"),
-		CODE("insl"), CODE("outsl"), CODE("rep insb"), CODE("maskmovq %mm0, %mm1; emms"), CODE("fldcw (%esi); fnstcw (%edi); fnstsw (%edi)"),
+		CODE("movb (%esi), %al; movb %al, (%edi)"),
+		CODE("mov (%esi), %ax; mov %ax, (%edi)"),
+		CODE("mov (%esi), %eax; mov %eax, (%edi)"),
+		CODE("addl %eax, (%edi)"),
+		CODE("xchg %eax, (%edi)"),
+		CODE("lock cmpxchg %ebx, (%edi)"),
+		CODE("lock cmpxchg8b (%edi)"),
+		CODE("lock xadd %eax, (%edi)"),
+		CODE("push (%esi); pop (%edi)"),
+		CODE("btsl %ebx, (%edi)"),
+		CODE("sete (%edi)"),
+		CODE("shll $3, (%edi)"),
+		CODE("movsb"),
+		CODE("movsl"),
+		CODE("rep movsb"),
+		CODE("rep movsl"),
+		CODE("rep stosw"),
+		CODE("repe cmpsb"),
+		CODE("repne scasb"),
+		CODE("fldt (%esi); fstpt (%edi)"),
+		CODE("fildll (%esi); fistpll (%edi)"),
+		CODE("fbld (%esi); fbstp (%edi)"),
+		CODE("fnsave (%edi); frstor (%esi)"),
+		CODE("fnstenv (%edi); fldenv (%esi)"),
+		CODE("and $-16, %edi; fxsave (%edi)"),
+		CODE("and $-16, %esi; fxrstor (%esi)"),
+		CODE("movq (%esi), %mm0; movq %mm0, (%edi); emms"),
+		CODE("movups (%esi), %xmm0; movups %xmm0, (%edi)"),
+		CODE("and $-16, %edi; movntps %xmm0, (%edi)"),
+		CODE("mov %edi, %esp; push %eax; pop %ebx"),
+		CODE("mov %edi, %esp; pusha; popa"),
+		CODE("mov %edi, %esp; call 1f; 1: ret"),
+		CODE("mov %edi, %esp; enter $16, $4; leave"),
+		CODE("sgdt (%edi)"),
+		CODE("sidt (%edi)"),
+		CODE("lgs (%esi), %eax"),
+		CODE("bound %eax, (%esi)"),
+		CODE("ljmp *(%esi)"),
+		CODE("lcall *(%esi)"),
+		CODE("jmp *(%esi)"),
+		CODE("call *(%esi)"),
+		CODE("xlat"),
+		CODE("mov %cs, (%edi)"),
+		CODE("str (%edi)"),
+		CODE("lar (%esi), %eax; lsl (%esi), %eax; verr (%esi)"),
+		CODE("prefetcht0 (%esi); invlpg (%edi)"),
+		CODE("ldmxcsr (%esi)"),
+		CODE("stmxcsr (%edi)"),
+		CODE("insl"),
+		CODE("outsl"),
+		CODE("rep insb"),
+		CODE("maskmovq %mm0, %mm1; emms"),
+		CODE("fldcw (%esi); fnstcw (%edi); fnstsw (%edi)"),
 	};
 	u32 done = 0;
 
@@ -110,7 +145,7 @@ static void paged(void)
 	map_page(0x40000000, 0xb8000 | P_P | P_W | P_U);
 	map_page(0x40001000, 0x00800000 | P_P | P_W | P_U);
 	map_page(0x40002000, 0x90000000 | P_P | P_W | P_U);
-	page_dir[0x200] = 0xa0000 | P_P | P_W | P_U;  /* a page table in device memory */
+	page_dir[0x200] = 0xa0000 | P_P | P_W | P_U; /* a page table in device memory */
 	page_dir[0x201] = 0xfffff000 | P_P | P_W | P_U;
 	paging_on();
 	for (u32 i = 0; i < 64; i++) {

@@ -12,18 +12,12 @@ static u32 table[1024] ALIGNED(4096);
 static u32 random_frame(void)
 {
 	switch (rnd() % 6) {
-	case 0:
-		return (u32)page_dir;
-	case 1:
-		return (u32)table;
-	case 2:
-		return 0xa0000 + (rnd() & 0x1f000);
-	case 3:
-		return rnd() & ~0xfffu; /* mostly outside RAM */
-	case 4:
-		return 0xfffff000;
-	default:
-		return 0x00800000 + (rnd() & 0x3ff000);
+	case 0: return (u32)page_dir;
+	case 1: return (u32)table;
+	case 2: return 0xa0000 + (rnd() & 0x1f000);
+	case 3: return rnd() & ~0xfffu; /* mostly outside RAM */
+	case 4: return 0xfffff000;
+	default: return 0x00800000 + (rnd() & 0x3ff000);
 	}
 }
 
@@ -40,8 +34,14 @@ static u32 random_entry(bool directory)
 
 static void paged_rounds(void)
 {
-	const u32 codes[] = { CODE("mov (%esi), %eax; mov %eax, (%edi)"), CODE("addl $1, (%esi); xchg %eax, (%edi)"), CODE("mov %esi, %esp; push %eax; pop %ebx"),
-			      CODE("rep movsb"), CODE("rep stosl"), CODE("jmp *%esi"), CODE("cmpxchg8b (%esi); fildll (%edi)"), CODE("lock btsl %ebx, (%esi)") };
+	const u32 codes[] = { CODE("mov (%esi), %eax; mov %eax, (%edi)"),
+		              CODE("addl $1, (%esi); xchg %eax, (%edi)"),
+		              CODE("mov %esi, %esp; push %eax; pop %ebx"),
+		              CODE("rep movsb"),
+		              CODE("rep stosl"),
+		              CODE("jmp *%esi"),
+		              CODE("cmpxchg8b (%esi); fildll (%edi)"),
+		              CODE("lock btsl %ebx, (%esi)") };
 	u32 faults = 0, others = 0;
 
 	for (u32 i = 0; i < ROUNDS; i++) {

@@ -8,8 +8,9 @@ GUEST("hostile-ports");
 
 static bool ends_machine(u32 port)
 {
-	return (port >= 0xf4 - 3 && port < 0xf8) || (port >= 0x600 && port < 0x610) || (port >= 0xcf6 && port < 0xcfc) || (port >= 0x61 && port <= 0x64) ||
-	       (port >= 0x8f && port <= 0x92) || (port >= 0xb000 && port < 0xb010) || port == 0x501;
+	return (port >= 0xf4 - 3 && port < 0xf8) || (port >= 0x600 && port < 0x610) ||
+	       (port >= 0xcf6 && port < 0xcfc) || (port >= 0x61 && port <= 0x64) || (port >= 0x8f && port <= 0x92) ||
+	       (port >= 0xb000 && port < 0xb010) || port == 0x501;
 }
 
 static void reads(void)
@@ -37,8 +38,9 @@ static void writes(void)
 /* Devices that exist get much more. */
 static void devices(void)
 {
-	static const u16 ports[] = { 0x20, 0x21, 0xa0, 0xa1, 0x40, 0x41, 0x42, 0x43, 0x60, 0x70, 0x71, 0x61, 0x80, 0xe9, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe,
-				     0x3ff, 0x3f8, 0xcf8, 0x4d0, 0x4d1, 0x3d4, 0x3d5, 0x2f8, 0x3c0 };
+	static const u16 ports[] = { 0x20,  0x21,  0xa0,  0xa1,  0x40,  0x41,  0x42,  0x43,  0x60,  0x70,
+		                     0x71,  0x61,  0x80,  0xe9,  0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe,
+		                     0x3ff, 0x3f8, 0xcf8, 0x4d0, 0x4d1, 0x3d4, 0x3d5, 0x2f8, 0x3c0 };
 
 	for (u32 i = 0; i < 20000; i++) {
 		u16 port = ports[rnd() % COUNT(ports)];
@@ -57,7 +59,8 @@ static void devices(void)
 static void strings(void)
 {
 	static u8 buffer[512];
-	const u32 codes[] = { CODE("rep insb"), CODE("rep insw"), CODE("rep insl"), CODE("rep outsb"), CODE("rep outsl"), CODE("insl"), CODE("outsw") };
+	const u32 codes[] = { CODE("rep insb"),  CODE("rep insw"), CODE("rep insl"), CODE("rep outsb"),
+		              CODE("rep outsl"), CODE("insl"),     CODE("outsw") };
 	struct ctx c;
 
 	for (u32 i = 0; i < 500; i++) {

@@ -12,7 +12,8 @@ static struct tss tasks[4] ALIGNED(16);
 static void randomize(struct tss *t)
 {
 	u32 *words = (u32 *)t;
-	u16 *selectors[] = { (u16 *)&t->es, (u16 *)&t->cs, (u16 *)&t->ss, (u16 *)&t->ds, (u16 *)&t->fs, (u16 *)&t->gs, (u16 *)&t->ldt, (u16 *)&t->link };
+	u16 *selectors[] = { (u16 *)&t->es, (u16 *)&t->cs, (u16 *)&t->ss,  (u16 *)&t->ds,
+		             (u16 *)&t->fs, (u16 *)&t->gs, (u16 *)&t->ldt, (u16 *)&t->link };
 
 	for (unsigned i = 0; i < sizeof(*t) / 4; i++)
 		words[i] = rnd();
@@ -36,7 +37,8 @@ static void randomize(struct tss *t)
 
 void guest_main(void)
 {
-	const u32 codes[] = { CODE("ljmp $0x103, $0"), CODE("lcall $0x103, $0"), CODE("int $0x71"), CODE("pushf; orl $0x4000, (%esp); popf; iret") };
+	const u32 codes[] = { CODE("ljmp $0x103, $0"), CODE("lcall $0x103, $0"), CODE("int $0x71"),
+		              CODE("pushf; orl $0x4000, (%esp); popf; iret") };
 	u32 vectors[256] = { 0 };
 
 	test("hostile: garbage tasks");
@@ -51,7 +53,8 @@ void guest_main(void)
 
 			randomize(&tasks[j]);
 			/* the slots are LDT, tasks of any type, of any limit */
-			gdt_set(SLOT + 8 * j, desc(base, rnd() % 8 ? 0x67 : rnd() % 0x100, A_P | A_DPL(3) | (rnd() % 4 ? A_TSS32 : rnd() % 16)));
+			gdt_set(SLOT + 8 * j, desc(base, rnd() % 8 ? 0x67 : rnd() % 0x100,
+			                           A_P | A_DPL(3) | (rnd() % 4 ? A_TSS32 : rnd() % 16)));
 		}
 		main_tss.t.link = rnd() % 2 ? SLOT + 8 * (rnd() % 4) : rnd();
 		load_tables();
@@ -62,9 +65,16 @@ void guest_main(void)
 		vectors[c.vector & 0xff]++;
 	}
 	load_tables();
-	print("#DF %u #TS %u #NP %u #SS %u #GP %u #DB %u fine %u\n", vectors[DF], vectors[TS], vectors[NP], vectors[SS], vectors[GP], vectors[DB], vectors[DONE]);
+	print("#DF %u #TS %u #NP %u #SS %u #GP %u #DB %u fine %u\n", vectors[DF], vectors[TS], vectors[NP], vectors[SS],
+	      vectors[GP], vectors[DB], vectors[DONE]);
 	test("hostile: a task that is its own link");
-	tasks[0] = (struct tss) { .link = SLOT, .cs = SEL_C0, .ss = SEL_D0, .ds = SEL_D0, .esp = stack_top(1), .eflags = F_FIXED | F_NT, .eip = CODE("iret") };
+	tasks[0] = (struct tss){ .link = SLOT,
+		                 .cs = SEL_C0,
+		                 .ss = SEL_D0,
+		                 .ds = SEL_D0,
+		                 .esp = stack_top(1),
+		                 .eflags = F_FIXED | F_NT,
+		                 .eip = CODE("iret") };
 	gdt_set(SLOT, desc((u32)&tasks[0], 0x67, A_P | A_TSS32));
 	asm_volatile("ljmp %0, $0" : : "i"(SLOT));
 	finish();

@@ -10,7 +10,8 @@ enum { ROUNDS = 3000, SLOT = 0x100 };
 
 static u32 edge(void)
 {
-	static const u32 edges[] = { 0, 0x1000, 0xa0000, 0xc0000, 0x100000, 32u << 20, 256u << 20, 0x80000000, 0xfec00000, 0xfffff000 };
+	static const u32 edges[] = { 0,         0x1000,     0xa0000,    0xc0000,    0x100000,
+		                     32u << 20, 256u << 20, 0x80000000, 0xfec00000, 0xfffff000 };
 
 	return edges[rnd() % COUNT(edges)] + (int)(rnd() % 33) - 16;
 }
@@ -22,10 +23,20 @@ static bool in_guest(u32 address)
 
 static void accesses(void)
 {
-	const u32 codes[] = { CODE("mov %fs:(%esi), %eax"), CODE("movw %fs:(%esi), %ax; movb %fs:(%esi), %al"), CODE("fldt %fs:(%esi); fstp %st"),
-			      CODE("movups %fs:(%esi), %xmm0"), CODE("fs lodsl"), CODE("lgs %fs:(%esi), %ebx"), CODE("bound %ebx, %fs:(%esi)"),
-			      CODE("btl %ebx, %fs:(%esi)"), CODE("fxrstor %fs:(%esi)"), CODE("mov %edi, %fs:(%esi)"), CODE("fs; sgdt (%esi)"),
-			      CODE("fnsave %fs:(%esi)"), CODE("cmpxchg8b %fs:(%esi)"), CODE("btsl %ebx, %fs:(%esi)") };
+	const u32 codes[] = { CODE("mov %fs:(%esi), %eax"),
+		              CODE("movw %fs:(%esi), %ax; movb %fs:(%esi), %al"),
+		              CODE("fldt %fs:(%esi); fstp %st"),
+		              CODE("movups %fs:(%esi), %xmm0"),
+		              CODE("fs lodsl"),
+		              CODE("lgs %fs:(%esi), %ebx"),
+		              CODE("bound %ebx, %fs:(%esi)"),
+		              CODE("btl %ebx, %fs:(%esi)"),
+		              CODE("fxrstor %fs:(%esi)"),
+		              CODE("mov %edi, %fs:(%esi)"),
+		              CODE("fs; sgdt (%esi)"),
+		              CODE("fnsave %fs:(%esi)"),
+		              CODE("cmpxchg8b %fs:(%esi)"),
+		              CODE("btsl %ebx, %fs:(%esi)") };
 	u32 i, faults = 0;
 
 	for (i = 0; i < ROUNDS; i++) {
@@ -35,7 +46,8 @@ static void accesses(void)
 
 		if (n >= 9 && (in_guest(base + offset - 512) || in_guest(base + offset + 512) || in_guest(base + offset)))
 			continue; /* writes stay away from this program */
-		gdt_set(SLOT, desc(base, rnd(), A_P | A_DATA | A_RW | A_DPL(3) | A_DB | (rnd() & A_G) | (rnd() & A_EXPAND)));
+		gdt_set(SLOT,
+		        desc(base, rnd(), A_P | A_DATA | A_RW | A_DPL(3) | A_DB | (rnd() & A_G) | (rnd() & A_EXPAND)));
 		ctx_init(&c, rnd() % 2 * 3, codes[n]);
 		c.fs = SLOT | 3;
 		c.esi = offset;
@@ -48,8 +60,13 @@ static void accesses(void)
 
 static void stacks(void)
 {
-	const u32 codes[] = { CODE("push %eax; pop %ebx"), CODE("pusha; popa"), CODE("call 1f; 1: ret"), CODE("enter $0xfff0, $31"), CODE("pushf; popf"),
-			      CODE("push %ds; pop %ds"), CODE("leave") };
+	const u32 codes[] = { CODE("push %eax; pop %ebx"),
+		              CODE("pusha; popa"),
+		              CODE("call 1f; 1: ret"),
+		              CODE("enter $0xfff0, $31"),
+		              CODE("pushf; popf"),
+		              CODE("push %ds; pop %ds"),
+		              CODE("leave") };
 	struct ctx c;
 
 	for (u32 i = 0; i < 500; i++) {
@@ -64,7 +81,8 @@ static void stacks(void)
 
 static void tables(void)
 {
-	static const u32 bases[] = { 0xffffffff, 0xfffffff8, 0xfffffffc, 0xfffff800, 0x80000000, 0xa0000, 0xbfffc, 0x1fffffe };
+	static const u32 bases[] = { 0xffffffff, 0xfffffff8, 0xfffffffc, 0xfffff800,
+		                     0x80000000, 0xa0000,    0xbfffc,    0x1fffffe };
 	u32 code = CODE("mov %ax, %gs");
 	struct ctx c;
 

@@ -27,7 +27,8 @@ u16 sel_data(unsigned cpl)
 
 u64 desc(u32 base, u32 limit, u32 attr)
 {
-	u32 high = (base >> 16 & 0xff) | (attr & 0xff) << 8 | (limit & 0xf0000) | (attr & 0xf000) << 8 | (base & 0xff000000);
+	u32 high = (base >> 16 & 0xff) | (attr & 0xff) << 8 | (limit & 0xf0000) | (attr & 0xf000) << 8 |
+	           (base & 0xff000000);
 
 	return (u64)high << 32 | (base << 16 | (limit & 0xffff));
 }
@@ -88,8 +89,15 @@ static void df_entry(void)
 
 void double_fault_task(void)
 {
-	df_tss = (struct tss) { .cr3 = get_cr3(), .eip = (u32)df_entry, .eflags = F_FIXED, .esp = (u32)(df_stack + sizeof(df_stack) - 16),
-				.es = SEL_D0, .cs = SEL_C0, .ss = SEL_D0, .ds = SEL_D0, .iomap = 0xffff };
+	df_tss = (struct tss){ .cr3 = get_cr3(),
+		               .eip = (u32)df_entry,
+		               .eflags = F_FIXED,
+		               .esp = (u32)(df_stack + sizeof(df_stack) - 16),
+		               .es = SEL_D0,
+		               .cs = SEL_C0,
+		               .ss = SEL_D0,
+		               .ds = SEL_D0,
+		               .iomap = 0xffff };
 	gdt_set(SEL_TSS_DF, desc((u32)&df_tss, sizeof(df_tss) - 1, A_P | A_TSS32));
 }
 

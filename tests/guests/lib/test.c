@@ -72,16 +72,13 @@ static void format(put_char *put, void *self, const char *fmt, va_list args)
 			for (const char *s = va_arg(args, const char *); *s; s++)
 				put(*s, self);
 			break;
-		case 'c':
-			put((char)va_arg(args, int), self);
-			break;
+		case 'c': put((char)va_arg(args, int), self); break;
 		case 'x':
 			put('0', self);
 			put('x', self);
 			format_number(put, self, va_arg(args, u32), 16);
 			break;
-		default:
-			format_number(put, self, va_arg(args, u32), 10);
+		default: format_number(put, self, va_arg(args, u32), 10);
 		}
 	}
 }
@@ -177,7 +174,8 @@ bool check(u32 got, u32 want, bool equal, const char *what, int line)
 		return true;
 	if (known_why) {
 		if (!known_hit)
-			print("KNOWN %s: %s (%s: expected %s%x got %x at line %u)\n", case_name, known_why, what, equal ? "" : "not ", want, got, line);
+			print("KNOWN %s: %s (%s: expected %s%x got %x at line %u)\n", case_name, known_why, what,
+			      equal ? "" : "not ", want, got, line);
 		known_hit = true;
 		return false;
 	}
@@ -195,7 +193,8 @@ bool check_fault(const struct ctx *c, u32 vector, u32 error, u32 eip, int line)
 void finish(void)
 {
 	close_case();
-	print("%s %s: %u cases, %u checks, %u failed", failed_checks ? "FAILED" : "DONE", guest_name, cases, checks, failed_checks);
+	print("%s %s: %u cases, %u checks, %u failed", failed_checks ? "FAILED" : "DONE", guest_name, cases, checks,
+	      failed_checks);
 	if (known_cases)
 		print(", %u known of this emulator", known_cases);
 	print("\n");
@@ -210,8 +209,16 @@ void finish(void)
 
 void ctx_init(struct ctx *c, unsigned cpl, u32 eip)
 {
-	*c = (struct ctx) { .edi = 0xd1d1d1d1, .esi = 0x51515151, .ebp = 0xb9b9b9b9, .ebx = 0xbbbbbbbb, .edx = 0xdddddddd, .ecx = 0xcccccccc,
-			    .eax = 0xaaaaaaaa, .eflags = F_FIXED, .eip = eip, .esp = stack_top(cpl) };
+	*c = (struct ctx){ .edi = 0xd1d1d1d1,
+		           .esi = 0x51515151,
+		           .ebp = 0xb9b9b9b9,
+		           .ebx = 0xbbbbbbbb,
+		           .edx = 0xdddddddd,
+		           .ecx = 0xcccccccc,
+		           .eax = 0xaaaaaaaa,
+		           .eflags = F_FIXED,
+		           .eip = eip,
+		           .esp = stack_top(cpl) };
 	c->cs = sel_code(cpl);
 	c->ss = c->ds = c->es = c->fs = c->gs = sel_data(cpl);
 }

@@ -18,10 +18,10 @@ static inline void set_entry(u32 address, u32 value)
 	invlpg(address);
 }
 
-void paging_rights(void);    /* U/S, R/W, WP at every CPL; error codes; accessed and dirty bits */
-void paging_big(void);       /* 4 MiB pages, PSE */
-void paging_tlb(void);       /* what INVLPG, CR3, CR4.PGE, CR0 must make visible */
-void paging_straddle(void);  /* accesses and instructions over a page boundary, and over 4 GiB */
-void paging_implicit(void);  /* the processor's own accesses to GDT, IDT, TSS; self-mapping; aliases */
+void paging_rights(void);   /* U/S, R/W, WP at every CPL; error codes; accessed and dirty bits */
+void paging_big(void);      /* 4 MiB pages, PSE */
+void paging_tlb(void);      /* what INVLPG, CR3, CR4.PGE, CR0 must make visible */
+void paging_straddle(void); /* accesses and instructions over a page boundary, and over 4 GiB */
+void paging_implicit(void); /* the processor's own accesses to GDT, IDT, TSS; self-mapping; aliases */
 
 #endif

@@ -52,7 +52,8 @@ static void matrix_case(unsigned cpl, u32 pde_bits, u32 pte_bits, bool wp)
 			EQ(*pde & P_A, P_A);
 			EQ(*pde & P_D, 0);
 		} else {
-			FAULT(&c, PF, PF_P | (how == WRITE ? PF_W : 0) | (cpl == 3 ? PF_U : 0), how == FETCH ? address : code);
+			FAULT(&c, PF, PF_P | (how == WRITE ? PF_W : 0) | (cpl == 3 ? PF_U : 0),
+			      how == FETCH ? address : code);
 			EQ(c.cr2, address);
 			EQ(*entry_of(PAGE_A) & P_D, 0);
 		}
@@ -96,7 +97,8 @@ static void absent(void)
 				ctx_init(&c, cpl, code);
 				c.esi = address;
 				cpu_run(&c);
-				FAULT(&c, PF, (how == WRITE ? PF_W : 0) | (cpl == 3 ? PF_U : 0), how == FETCH ? address : code);
+				FAULT(&c, PF, (how == WRITE ? PF_W : 0) | (cpl == 3 ? PF_U : 0),
+				      how == FETCH ? address : code);
 				EQ(c.cr2, address);
 				*pde = saved;
 				EQ(*entry_of(PAGE_A) & (P_A | P_D), 0);
@@ -159,7 +161,8 @@ static void dirty(void)
 	test("a read-modify-write to a read-only page faults as a write");
 	set_entry(PAGE_A, FRAME_A | P_P | P_U);
 	{
-		const u32 codes[] = { CODE("addl $0, (%esi)"), CODE("btsl $0, (%esi)"), CODE("xchg %eax, (%esi)"), CODE("incb (%esi)"), CODE("push %cs; pop (%esi)") + 1 };
+		const u32 codes[] = { CODE("addl $0, (%esi)"), CODE("btsl $0, (%esi)"), CODE("xchg %eax, (%esi)"),
+			              CODE("incb (%esi)"), CODE("push %cs; pop (%esi)") + 1 };
 
 		for (unsigned i = 0; i < COUNT(codes); i++) {
 			ctx_init(&c, 3, codes[i]);

@@ -65,8 +65,14 @@ static void invalidations(void)
 		static struct tss task ALIGNED(16);
 		struct ctx c;
 
-		task = (struct tss) { .cr3 = (u32)other_dir, .eip = CODE("mov 0x40000000, %eax; mov %cr3, %ebx"), .eflags = F_FIXED, .esp = stack_top(1),
-				      .cs = SEL_C0, .ss = SEL_D0, .ds = SEL_D0, .iomap = 0xffff };
+		task = (struct tss){ .cr3 = (u32)other_dir,
+			             .eip = CODE("mov 0x40000000, %eax; mov %cr3, %ebx"),
+			             .eflags = F_FIXED,
+			             .esp = stack_top(1),
+			             .cs = SEL_C0,
+			             .ss = SEL_D0,
+			             .ds = SEL_D0,
+			             .iomap = 0xffff };
 		gdt_set(0x100, desc((u32)&task, sizeof(task) - 1, A_P | A_TSS32));
 		run_at(&c, 0, CODE("ljmp $0x100, $0"));
 		EQ(c.eax, 0xbbbb0002);

@@ -133,7 +133,8 @@ static void debug_registers(void)
 
 	test("dr0..dr3 hold what is written");
 	asm_volatile("mov %0, %%dr0; mov %1, %%dr1; mov %2, %%dr2; mov %3, %%dr3"
-		     : : "r"(0x11111111), "r"(0x22222222), "r"(0x33333333), "r"(0x44444444));
+	             :
+	             : "r"(0x11111111), "r"(0x22222222), "r"(0x33333333), "r"(0x44444444));
 	asm_volatile("mov %%dr0, %0" : "=r"(value));
 	EQ(value, 0x11111111);
 	asm_volatile("mov %%dr1, %0" : "=r"(value));

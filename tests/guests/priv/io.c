@@ -9,32 +9,22 @@ enum { PORT = 0x80 }; /* DMA page registers and the POST code: harmless */
 static u32 port_code(unsigned i)
 {
 	switch (i) {
-	case 0:
-		return CODE("inb %dx, %al");
-	case 1:
-		return CODE("outb %al, %dx");
-	case 2:
-		return CODE("inw %dx, %ax");
-	case 3:
-		return CODE("outw %ax, %dx");
-	case 4:
-		return CODE("inl %dx, %eax");
-	case 5:
-		return CODE("outl %eax, %dx");
-	case 6:
-		return CODE("inb $0x80, %al");
-	case 7:
-		return CODE("outb %al, $0x80");
-	case 8:
-		return CODE("insb");
-	default:
-		return CODE("outsb");
+	case 0: return CODE("inb %dx, %al");
+	case 1: return CODE("outb %al, %dx");
+	case 2: return CODE("inw %dx, %ax");
+	case 3: return CODE("outw %ax, %dx");
+	case 4: return CODE("inl %dx, %eax");
+	case 5: return CODE("outl %eax, %dx");
+	case 6: return CODE("inb $0x80, %al");
+	case 7: return CODE("outb %al, $0x80");
+	case 8: return CODE("insb");
+	default: return CODE("outsb");
 	}
 }
 
 enum { PORT_CODES = 10 };
-static const char *const port_names[PORT_CODES] = { "inb dx", "outb dx", "inw dx", "outw dx", "inl dx", "outl dx", "inb imm", "outb imm",
-						    "insb", "outsb" };
+static const char *const port_names[PORT_CODES] = { "inb dx",  "outb dx", "inw dx",   "outw dx", "inl dx",
+	                                            "outl dx", "inb imm", "outb imm", "insb",    "outsb" };
 static const u8 port_width[PORT_CODES] = { 1, 1, 2, 2, 4, 4, 1, 1, 1, 1 };
 
 static void run_port(struct ctx *c, unsigned cpl, unsigned iopl, u32 code, u16 port)

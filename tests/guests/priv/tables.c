@@ -19,7 +19,7 @@ static void gdt_idt(void)
 	EQ(saved_i.limit, sizeof(idt) - 1);
 	test("lgdt: another table");
 	memcpy(other_gdt, gdt, sizeof(gdt));
-	g = (struct table_ptr) { 0x1ff, (u32)other_gdt };
+	g = (struct table_ptr){ 0x1ff, (u32)other_gdt };
 	asm_volatile("lgdt %0" : : "m"(g));
 	asm_volatile("sgdt %0" : "=m"(g));
 	EQ(g.base, (u32)other_gdt);
@@ -29,7 +29,7 @@ static void gdt_idt(void)
 	EQ(g.base, 0x1234);
 	asm_volatile("lgdt %0" : : "m"(saved_g));
 	test("lgdt with 16-bit operand takes 24 bits of base");
-	g = (struct table_ptr) { sizeof(gdt) - 1, (u32)gdt | 0xab000000 };
+	g = (struct table_ptr){ sizeof(gdt) - 1, (u32)gdt | 0xab000000 };
 	asm_volatile("data16 lgdt %0" : : "m"(g));
 	asm_volatile("sgdt %0" : "=m"(g));
 	EQ(g.base, (u32)gdt);

@@ -38,9 +38,22 @@ static void set_selector(u16 sel)
 static void init(struct real_ctx *c, struct code16 code)
 {
 	memcpy(linear(CODE_SEG, 0), code.at, code.len);
-	*c = (struct real_ctx) { .edi = 0xd1d1d1d1, .esi = 0x51515151, .ebp = 0xb9b9b9b9, .ebx = 0xbbbbbbbb, .edx = 0xdddddddd, .ecx = 0xcccccccc,
-				 .eax = 0xaaaaaaaa, .esp = 0x1000, .es = DATA_SEG + 0x10, .ds = DATA_SEG, .fs = 0x3020, .gs = 0x3030, .ss = STACK_SEG,
-				 .cs = CODE_SEG, .flags = F_FIXED, .idt_limit = 0x3ff };
+	*c = (struct real_ctx){ .edi = 0xd1d1d1d1,
+		                .esi = 0x51515151,
+		                .ebp = 0xb9b9b9b9,
+		                .ebx = 0xbbbbbbbb,
+		                .edx = 0xdddddddd,
+		                .ecx = 0xcccccccc,
+		                .eax = 0xaaaaaaaa,
+		                .esp = 0x1000,
+		                .es = DATA_SEG + 0x10,
+		                .ds = DATA_SEG,
+		                .fs = 0x3020,
+		                .gs = 0x3030,
+		                .ss = STACK_SEG,
+		                .cs = CODE_SEG,
+		                .flags = F_FIXED,
+		                .idt_limit = 0x3ff };
 }
 
 static void go(struct real_ctx *c)
@@ -242,7 +255,8 @@ static void transfers(void)
 		RFAULT(&c, GP, 6);
 	}
 	test("iretl");
-	RUN(&c, "pushl $0x00040003; pushl $0x2000; call 1f; 1: pop %ax; movzwl %ax, %eax; add $15, %eax; push %eax; iretl; int3; int3; pushfl; pop %ebx");
+	RUN(&c, "pushl $0x00040003; pushl $0x2000; call 1f; 1: pop %ax; movzwl %ax, %eax; add $15, %eax; push %eax; "
+	        "iretl; int3; int3; pushfl; pop %ebx");
 	ENDED(&c);
 	EQ(c.ebx, F_FIXED | F_CF | F_AC);
 	EQ(c.esp, 0x1000);
@@ -302,7 +316,8 @@ static void exceptions(void)
 	}
 	wrmsr(0x174, 0);
 	test("privileged instructions are allowed");
-	RUN(&c, "mov %cr0, %eax; mov %eax, %cr0; mov %cr3, %eax; mov %dr7, %eax; sgdtl 0; sidtl 8; lgdtl 0; clts; wbinvd; rdtsc; cpuid; smsw %ax; lmsw %ax");
+	RUN(&c, "mov %cr0, %eax; mov %eax, %cr0; mov %cr3, %eax; mov %dr7, %eax; sgdtl 0; sidtl 8; lgdtl 0; clts; "
+	        "wbinvd; rdtsc; cpuid; smsw %ax; lmsw %ax");
 	ENDED(&c);
 	EQ(*u16_at(DATA_SEG, 0), GDT_SLOTS * 8 - 1);
 	EQ(*u32_at(DATA_SEG, 2), (u32)gdt);
@@ -347,7 +362,8 @@ static void unreal(void)
 
 	set_selector(SEL_D0);
 	test("4 GiB limits");
-	init(&c, CODE16("xor %ax, %ax; mov %ax, %ds; mov (%esi), %ebx; movl $0x24682468, (%esi); mov %ds, %cx; mov $0x10, %ax; mov %ax, %ds; mov -0x100(%esi), %edx"));
+	init(&c, CODE16("xor %ax, %ax; mov %ax, %ds; mov (%esi), %ebx; movl $0x24682468, (%esi); mov %ds, %cx; mov "
+	                "$0x10, %ax; mov %ax, %ds; mov -0x100(%esi), %edx"));
 	c.esi = (u32)&far_word;
 	far_word = 0x13571357;
 	go(&c);
@@ -357,9 +373,10 @@ static void unreal(void)
 	EQ(c.ecx & 0xffff, 0);
 	EQ(c.edx, *u32_at(0, (u32)&far_word));
 	test("4 GiB limits: string instructions and a word at 64 KiB");
-	init(&c, CODE16("xor %ax, %ax; mov %ax, %ds; mov %ax, %es; mov $16, %ecx; addr32 rep movsb; mov $0xffff, %ebx; addr32 mov (%ebx), %ax"));
+	init(&c, CODE16("xor %ax, %ax; mov %ax, %ds; mov %ax, %es; mov $16, %ecx; addr32 rep movsb; mov $0xffff, %ebx; "
+	                "addr32 mov (%ebx), %ax"));
 	memset(linear(0x6000, 0), 0, 16);
-	c.esi = (u32)"sixteen letters!";
+	c.esi = (u32) "sixteen letters!";
 	c.edi = 0x60000;
 	go(&c);
 	ENDED(&c);
@@ -389,8 +406,10 @@ static void program(void)
 		*u16_at(DATA_SEG, 0x200 + 2 * i) = (i * 7919) & 0x7fff;
 	*u32_at(0, 0x60 * 4) = (CODE_SEG + 0x100) << 16;
 	memcpy(linear(CODE_SEG + 0x100, 0), "\x66\x01\xd8\xcf", 4); /* add %ebx, %eax; iret */
-	RUN(&c, "mov $63, %dx; 1: mov $0x200, %si; mov %dx, %cx; 2: lodsw; cmp (%si), %ax; jbe 3f; xchg (%si), %ax; mov %ax, -2(%si); 3: loop 2b; dec %dx; jnz 1b;"
-		"xor %eax, %eax; mov $0x200, %si; mov $64, %cx; 4: movzwl (%si), %ebx; int $0x60; add $2, %si; loop 4b");
+	RUN(&c,
+	    "mov $63, %dx; 1: mov $0x200, %si; mov %dx, %cx; 2: lodsw; cmp (%si), %ax; jbe 3f; xchg (%si), %ax; mov "
+	    "%ax, -2(%si); 3: loop 2b; dec %dx; jnz 1b;"
+	    "xor %eax, %eax; mov $0x200, %si; mov $64, %cx; 4: movzwl (%si), %ebx; int $0x60; add $2, %si; loop 4b");
 	ENDED(&c);
 	{
 		u32 sum = 0;

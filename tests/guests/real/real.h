@@ -5,7 +5,15 @@
 #include "guest.h"
 
 /* Everything of switch.S is copied to REAL_BASE and runs there, as segment REAL_SEG. */
-enum { REAL_BASE = 0x10000, REAL_SEG = 0x1000, CODE_SEG = 0x2000, DATA_SEG = 0x3000, STACK_SEG = 0x4000, SEL_REAL_CODE = 0x200, SEL_REAL_DATA = 0x208 };
+enum {
+	REAL_BASE = 0x10000,
+	REAL_SEG = 0x1000,
+	CODE_SEG = 0x2000,
+	DATA_SEG = 0x3000,
+	STACK_SEG = 0x4000,
+	SEL_REAL_CODE = 0x200,
+	SEL_REAL_DATA = 0x208
+};
 
 /* In and out of a run in real mode; offsets are known to switch.S. */
 struct real_ctx {

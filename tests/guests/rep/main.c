@@ -204,7 +204,8 @@ static void page_faults(void)
 				/* DF 0 runs up into the second page, DF 1 down into the first */
 				map_page(df ? PAGE : PAGE + 4096, 0);
 				invlpg(df ? PAGE : PAGE + 4096);
-				start = df ? boundary + before - size : boundary - before; /* then the first element beyond faults */
+				start = df ? boundary + before - size
+				           : boundary - before; /* then the first element beyond faults */
 				ctx_init(&c, port ? 0 : 3, items[i].code);
 				c.esi = items[i].source ? start : (u32)a + 4096;
 				c.edi = items[i].source ? (u32)a + 4096 : start;
@@ -224,7 +225,8 @@ static void page_faults(void)
 				cpu_run(&c);
 				FINE(&c);
 				EQ(c.ecx, 0);
-				EQ(items[i].source ? c.esi : c.edi, df ? start - (done + 5) * size : start + (done + 5) * size);
+				EQ(items[i].source ? c.esi : c.edi,
+				   df ? start - (done + 5) * size : start + (done + 5) * size);
 			}
 		}
 	}
@@ -295,7 +297,8 @@ static void demand_paging(void)
 	}
 	on_trap(PF, demand_page);
 	demand_faults = 0;
-	ctx_init(&c, 3, CODE("rep stosl; mov %edx, %esi; mov $8191, %ecx; xor %ebx, %ebx; 1: lodsl; add %eax, %ebx; loop 1b"));
+	ctx_init(&c, 3,
+	         CODE("rep stosl; mov %edx, %esi; mov $8191, %ecx; xor %ebx, %ebx; 1: lodsl; add %eax, %ebx; loop 1b"));
 	c.edi = c.edx = PAGE + 2;
 	c.ecx = 8191;
 	c.eax = 3;

@@ -17,11 +17,26 @@ static u32 max(u32 a, u32 b)
 	return a > b ? a : b;
 }
 
-static bool is_segment(u32 type) { return type & 0x10; }
-static bool is_code(u32 type) { return (type & 0x18) == 0x18; }
-static bool is_conforming(u32 type) { return (type & 0x1c) == 0x1c; }
-static bool is_writable(u32 type) { return (type & 0x1a) == 0x12; }
-static bool is_readable(u32 type) { return is_segment(type) && (!is_code(type) || (type & 2)); }
+static bool is_segment(u32 type)
+{
+	return type & 0x10;
+}
+static bool is_code(u32 type)
+{
+	return (type & 0x18) == 0x18;
+}
+static bool is_conforming(u32 type)
+{
+	return (type & 0x1c) == 0x1c;
+}
+static bool is_writable(u32 type)
+{
+	return (type & 0x1a) == 0x12;
+}
+static bool is_readable(u32 type)
+{
+	return is_segment(type) && (!is_code(type) || (type & 2));
+}
 
 static bool level_ok(const struct case_ *k)
 {
@@ -56,7 +71,9 @@ static void readers(const struct case_ *k)
 	bool lar = lar_ok(k), lsl = lsl_ok(k), down = (k->type & 0x1c) == 0x14;
 	struct ctx c;
 
-	ctx_init(&c, k->cpl, CODE("mov %eax, %esi; xor %ecx, %ecx; lar %eax, %ebx; setz %cl; lsl %eax, %edx; setz %ch; verr %si; setz %al; verw %si; setz %ah"));
+	ctx_init(&c, k->cpl,
+	         CODE("mov %eax, %esi; xor %ecx, %ecx; lar %eax, %ebx; setz %cl; lsl %eax, %edx; setz %ch; verr %si; "
+	              "setz %al; verw %si; setz %ah"));
 	c.eax = SLOT | k->rpl;
 	cpu_run(&c);
 	FINE(&c);
@@ -127,7 +144,8 @@ static void null_selectors(unsigned cpl)
 
 	test("cpl%u null selectors", cpl);
 	for (u32 rpl = 0; rpl < 4; rpl++) {
-		ctx_init(&c, cpl, CODE("mov %ax, %ds; mov %ax, %es; mov %ax, %fs; mov %ax, %gs; mov %ds, %ebx; mov %gs, %ecx"));
+		ctx_init(&c, cpl,
+		         CODE("mov %ax, %ds; mov %ax, %es; mov %ax, %fs; mov %ax, %gs; mov %ds, %ebx; mov %gs, %ecx"));
 		c.eax = rpl;
 		cpu_run(&c);
 		FINE(&c);
@@ -137,7 +155,8 @@ static void null_selectors(unsigned cpl)
 		c.eax = rpl;
 		cpu_run(&c);
 		FAULT(&c, GP, 0, stack);
-		ctx_init(&c, cpl, CODE("lar %eax, %ebx; setz %cl; lsl %eax, %ebx; setz %ch; verr %ax; setz %dl; verw %ax; setz %dh"));
+		ctx_init(&c,
+		         cpl, CODE("lar %eax, %ebx; setz %cl; lsl %eax, %ebx; setz %ch; verr %ax; setz %dl; verw %ax; setz %dh"));
 		c.eax = rpl;
 		cpu_run(&c);
 		EQ(c.ecx & 0xffff, 0);

@@ -66,7 +66,8 @@ static void iret_same(unsigned cpl, u32 old, u32 value)
 
 void sens_flags(unsigned cpl)
 {
-	static const u32 values[] = { 0, F_CF | F_SF, PLAIN & ~F_NT, F_IF, F_IF | F_IOPL, F_IOPL, 0x1000, F_IF | 0x2000, F_AC | F_IF, F_ID | F_NT };
+	static const u32 values[] = { 0,      F_CF | F_SF, PLAIN & ~F_NT, F_IF,        F_IF | F_IOPL,
+		                      F_IOPL, 0x1000,      F_IF | 0x2000, F_AC | F_IF, F_ID | F_NT };
 
 	for (unsigned i = 0; i < COUNT(values); i++) {
 		if (values[i] & F_NT)

@@ -43,14 +43,17 @@ static void selectors(unsigned cpl)
 	EQ(out32(4), 0xeeee0000 | sel_data(cpl));
 	EQ(out32(8), 0xeeee0000 | sel_data(cpl));
 	test("cpl%u push of segment registers", cpl);
-	run(&c, cpl, CODE("push %cs; pop %eax; push %ss; pop %ecx; push %ds; pop %edx; data16 push %cs; pop %si; push %gs; pop %edi"));
+	run(&c,
+	    cpl, CODE("push %cs; pop %eax; push %ss; pop %ecx; push %ds; pop %edx; data16 push %cs; pop %si; push %gs; pop %edi"));
 	EQ(c.eax & 0xffff, sel_code(cpl));
 	EQ(c.ecx & 0xffff, sel_data(cpl));
 	EQ(c.edx & 0xffff, sel_data(cpl));
 	EQ(c.esi, 0x51510000 | sel_code(cpl));
 	EQ(c.edi & 0xffff, sel_data(cpl));
 	test("cpl%u near call keeps CS, far call pushes it", cpl);
-	run(&c, cpl, CODE("mov %cs, %eax; push %eax; push $1f; mov %esp, %ecx; lcall *(%ecx); jmp 2f; 1: mov 4(%esp), %edx; mov %cs, %esi; lret; 2: add $8, %esp"));
+	run(&c, cpl,
+	    CODE("mov %cs, %eax; push %eax; push $1f; mov %esp, %ecx; lcall *(%ecx); jmp 2f; 1: mov 4(%esp), %edx; mov "
+	         "%cs, %esi; lret; 2: add $8, %esp"));
 	EQ(c.edx & 0xffff, sel_code(cpl));
 	EQ(c.esi, sel_code(cpl));
 	EQ(c.cs, sel_code(cpl));

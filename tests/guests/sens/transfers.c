@@ -87,7 +87,8 @@ static void returns(unsigned cpl, unsigned dpl, unsigned rpl, bool conforming)
 
 static void not_code(unsigned cpl)
 {
-	static const u32 attributes[] = { A_P | A_DATA | A_RW | A_DPL(3), A_P | A_LDT | A_DPL(3), A_P | A_INT32 | A_DPL(3), A_DPL(3) };
+	static const u32 attributes[] = { A_P | A_DATA | A_RW | A_DPL(3), A_P | A_LDT | A_DPL(3),
+		                          A_P | A_INT32 | A_DPL(3), A_DPL(3) };
 	u32 jump = CODE("ljmp *(%ebx)"), call = CODE("lcall *(%ebx)"), target[2];
 	struct ctx c;
 
@@ -133,9 +134,11 @@ void sens_transfers(unsigned cpl)
 	for (unsigned conforming = 0; conforming < 2; conforming++) {
 		for (unsigned dpl = 0; dpl < 4; dpl++) {
 			for (unsigned rpl = 0; rpl < 4; rpl++) {
-				test("cpl%u far jmp, call to DPL %u RPL %u%s", cpl, dpl, rpl, conforming ? " conforming" : "");
+				test("cpl%u far jmp, call to DPL %u RPL %u%s", cpl, dpl, rpl,
+				     conforming ? " conforming" : "");
 				jump_and_call(cpl, dpl, rpl, conforming);
-				test("cpl%u retf, iret to DPL %u RPL %u%s", cpl, dpl, rpl, conforming ? " conforming" : "");
+				test("cpl%u retf, iret to DPL %u RPL %u%s", cpl, dpl, rpl,
+				     conforming ? " conforming" : "");
 				returns(cpl, dpl, rpl, conforming);
 			}
 		}

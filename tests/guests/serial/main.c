@@ -5,8 +5,18 @@
 
 GUEST("serial");
 
-enum { COM1 = 0x3f8, DATA = COM1, IER = COM1 + 1, IIR = COM1 + 2, FCR = COM1 + 2, LCR = COM1 + 3, MCR = COM1 + 4, LSR = COM1 + 5, MSR = COM1 + 6,
-       SCR = COM1 + 7 };
+enum {
+	COM1 = 0x3f8,
+	DATA = COM1,
+	IER = COM1 + 1,
+	IIR = COM1 + 2,
+	FCR = COM1 + 2,
+	LCR = COM1 + 3,
+	MCR = COM1 + 4,
+	LSR = COM1 + 5,
+	MSR = COM1 + 6,
+	SCR = COM1 + 7
+};
 enum { DR = 1, OE = 2, THRE = 0x20, TEMT = 0x40, LOOP = 0x10, OUT2 = 8, IRQ = 4, MASKED = 0xffef };
 enum { RDI = 1, THRI = 2, RLSI = 4, MSI = 8 };
 

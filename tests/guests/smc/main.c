@@ -89,18 +89,21 @@ static void next_instruction(void)
 	EQ(c.ebx, 0xbbbbbbbc);
 	test("an instruction some way ahead, in a loop, at every level");
 	for (unsigned cpl = 0; cpl < 4; cpl++) {
-		ctx_init(&c, cpl, CODE("xor %eax, %eax; mov $200, %ecx; 2: mov %cl, 1f+2; nop; nop; nop; nop; 1: add $0x7f, %eax; loop 2b"));
+		ctx_init(&c,
+		         cpl, CODE("xor %eax, %eax; mov $200, %ecx; 2: mov %cl, 1f+2; nop; nop; nop; nop; 1: add $0x7f, %eax; loop 2b"));
 		cpu_run(&c);
 		FINE(&c);
 		EQ(c.eax, sum);
 	}
 	test("an instruction behind, in a loop");
-	ctx_init(&c, 0, CODE("xor %eax, %eax; movl $0, 1f+1; mov $100, %ecx; 1: add $0x11111111, %eax; mov %ecx, %edx; mov %edx, 1b+1; loop 1b"));
+	ctx_init(&c,
+	         0, CODE("xor %eax, %eax; movl $0, 1f+1; mov $100, %ecx; 1: add $0x11111111, %eax; mov %ecx, %edx; mov %edx, 1b+1; loop 1b"));
 	cpu_run(&c);
 	FINE(&c);
 	EQ(c.eax, 100 * 101 / 2 - 1);
 	test("a jump is redirected");
-	ctx_init(&c, 0, CODE("mov $0, %eax; movb $2, 1f+1; 1: jmp 2f; 3: inc %eax; inc %eax; 2: inc %eax; movb $2b-3b, 1b+1"));
+	ctx_init(&c, 0,
+	         CODE("mov $0, %eax; movb $2, 1f+1; 1: jmp 2f; 3: inc %eax; inc %eax; 2: inc %eax; movb $2b-3b, 1b+1"));
 	cpu_run(&c);
 	FINE(&c);
 	EQ(c.eax, 1 + 0);
@@ -123,21 +126,25 @@ static void kinds_of_write(void)
 		{ "shl", CODE("shll $4, (%esi)"), 0x10101010 },
 		{ "xchg", CODE("mov $0x99, %eax; xchg %eax, (%esi)"), 0x99 },
 		{ "cmpxchg", CODE("mov $0x01010101, %eax; mov $0x55, %ebx; cmpxchg %ebx, (%esi)"), 0x55 },
-		{ "cmpxchg8b", CODE("mov (%esi), %eax; mov 4(%esi), %edx; mov $0x77, %ebx; mov %edx, %ecx; cmpxchg8b (%esi)"), 0x77 },
+		{ "cmpxchg8b",
+		  CODE("mov (%esi), %eax; mov 4(%esi), %edx; mov $0x77, %ebx; mov %edx, %ecx; cmpxchg8b (%esi)"), 0x77 },
 		{ "xadd", CODE("mov $3, %eax; lock xadd %eax, (%esi)"), 0x01010104 },
 		{ "bts", CODE("btsl $31, (%esi)"), 0x81010101 },
 		{ "setcc", CODE("cmp %eax, %eax; setne 1(%esi)"), 0x01010001 },
 		{ "push", CODE("mov %esp, %ebx; lea 4(%esi), %esp; push $0x1234; mov %ebx, %esp"), 0x1234 },
 		{ "pop to memory", CODE("push $0x4321; pop (%esi)"), 0x4321 },
-		{ "call", CODE("mov %esp, %ebx; lea 4(%esi), %esp; call 1f; 1: mov %ebx, %esp; movl $0x888, (%esi)"), 0x888 },
+		{ "call", CODE("mov %esp, %ebx; lea 4(%esi), %esp; call 1f; 1: mov %ebx, %esp; movl $0x888, (%esi)"),
+		  0x888 },
 		{ "stosl", CODE("mov %esi, %edi; mov $0x616161, %eax; stosl"), 0x616161 },
 		{ "rep stosb", CODE("mov %esi, %edi; mov $4, %ecx; mov $0x3c, %al; rep stosb"), 0x3c3c3c3c },
-		{ "rep movsb", CODE("push $0x0badf00d; mov %esi, %edi; mov %esp, %esi; mov $4, %ecx; rep movsb; pop %eax"), 0x0badf00d },
+		{ "rep movsb", CODE("push $0x0badf00d; mov %esi, %edi; mov %esp, %esi; mov $4, %ecx; rep movsb; pop %eax"),
+		  0x0badf00d },
 		{ "movsl", CODE("push $0x600dcafe; mov %esi, %edi; mov %esp, %esi; movsl; pop %eax"), 0x600dcafe },
 		{ "fistpl", CODE("push $0x1357; fildl (%esp); fistpl (%esi); pop %eax"), 0x1357 },
 		{ "fsts", CODE("fld1; fstps (%esi)"), 0x3f800000 },
 		{ "movd mmx", CODE("mov $0x2468, %eax; movd %eax, %mm0; movd %mm0, (%esi); emms"), 0x2468 },
-		{ "movss", CODE("mov $0x369, %eax; push %eax; movss (%esp), %xmm0; movss %xmm0, (%esi); pop %eax"), 0x369 },
+		{ "movss", CODE("mov $0x369, %eax; push %eax; movss (%esp), %xmm0; movss %xmm0, (%esi); pop %eax"),
+		  0x369 },
 		{ "sgdt", CODE("sgdt (%esi)"), 0 },
 		{ "smsw", CODE("smsw (%esi)"), 0 },
 		{ "fnstcw", CODE("fninit; fnstcw (%esi)"), 0x0101037f },
@@ -212,7 +219,10 @@ static void data_beside_code(void)
 	{
 		struct ctx c;
 
-		memcpy(arena + 0x400, (void *)(u32)CODE("mov $3000, %ecx; xor %eax, %eax; 1: push %ecx; add (%esp), %eax; pop %edx; loop 1b"), 48);
+		memcpy(arena + 0x400,
+		       (void *)(u32)CODE(
+		               "mov $3000, %ecx; xor %eax, %eax; 1: push %ecx; add (%esp), %eax; pop %edx; loop 1b"),
+		       48);
 		ctx_init(&c, 3, (u32)arena + 0x400);
 		c.esp = (u32)arena + 0x480;
 		cpu_run(&c);
@@ -259,7 +269,8 @@ static void string_over_code(void)
 
 	test("rep stosb over the code that follows it");
 	/* The stores write NOPs over the INCs after the instruction itself. */
-	u32 code = CODE("mov $1f, %edi; mov $4, %ecx; mov $0x90, %al; xor %ebx, %ebx; rep stosb; 1: inc %ebx; inc %ebx; inc %ebx; inc %ebx; inc %ebx");
+	u32 code = CODE("mov $1f, %edi; mov $4, %ecx; mov $0x90, %al; xor %ebx, %ebx; rep stosb; 1: inc %ebx; inc "
+	                "%ebx; inc %ebx; inc %ebx; inc %ebx");
 	run_at(&c, 0, code);
 	FINE(&c);
 	EQ(c.ebx, 1);
@@ -365,7 +376,7 @@ static void other_modes(void)
 	{
 		static const u8 bytes[] = {
 			0x31, 0xc0,                   /* 0  xor %ax, %ax */
-			0xb9, 100, 0,                 /* 2  mov $100, %cx */
+			0xb9, 100,  0,                /* 2  mov $100, %cx */
 			0x2e, 0x88, 0x0e, 0x0e, 0x00, /* 5  mov %cl, %cs:0x0e */
 			0xeb, 0x00,                   /* 10 jmp 12 */
 			0x83, 0xc0, 0x7f,             /* 12 add $0x7f, %ax: the operand is at 0x0e */
@@ -396,7 +407,9 @@ static void other_modes(void)
 	}
 	test("the same bytes as 16-bit and as 32-bit code");
 	{
-		static const u8 bytes[] = { 0xb8, 0x34, 0x12, 0xcd, 0x70, 0xcd, 0x70 }; /* mov $0x1234, %ax; int $0x70 or mov $0x70cd1234, %eax; int $0x70 */
+		static const u8 bytes[] = {
+			0xb8, 0x34, 0x12, 0xcd, 0x70, 0xcd, 0x70
+		}; /* mov $0x1234, %ax; int $0x70 or mov $0x70cd1234, %eax; int $0x70 */
 
 		memcpy((void *)0x20000, bytes, sizeof(bytes));
 		for (u32 i = 0; i < 6; i++) {

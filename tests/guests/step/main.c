@@ -28,8 +28,8 @@ static bool note(struct trap_frame *f)
 struct walk {
 	const char *name;
 	u32 code;
-	unsigned cpls;     /* bit n: at CPL n */
-	u8 offsets[24];    /* where each trap is reported; 0xff ends */
+	unsigned cpls;  /* bit n: at CPL n */
+	u8 offsets[24]; /* where each trap is reported; 0xff ends */
 };
 
 #define ANY 0xf
@@ -66,24 +66,54 @@ static void walk(const struct walk *w, unsigned cpl, u32 iopl)
 static void walks(void)
 {
 	const struct walk items[] = {
-		{ "plain instructions", CODE("nop; mov %eax, %ebp; push %eax; pop %eax; lea (%ebx), %eax"), ANY, { 1, 3, 4, 5, 7, 0xff } },
-		{ "jumps and calls", CODE("jmp 1f; nop; 1: call 2f; jmp 3f; 2: ret; 3: loop 4f; nop; 4: nop"), ANY, { 3, 10, 8, 11, 14, 15, 0xff } },
+		{ "plain instructions",
+		  CODE("nop; mov %eax, %ebp; push %eax; pop %eax; lea (%ebx), %eax"),
+		  ANY,
+		  { 1, 3, 4, 5, 7, 0xff } },
+		{ "jumps and calls",
+		  CODE("jmp 1f; nop; 1: call 2f; jmp 3f; 2: ret; 3: loop 4f; nop; 4: nop"),
+		  ANY,
+		  { 3, 10, 8, 11, 14, 15, 0xff } },
 		{ "rep movsb", CODE("rep movsb; nop"), ANY, { 0, 0, 2, 3, 0xff } },
 		{ "rep stosl with ECX 0", CODE("xor %ecx, %ecx; rep stosl; nop"), ANY, { 2, 4, 5, 0xff } },
 		{ "mov ss holds the trap back", CODE("mov %ss, %eax; mov %eax, %ss; nop; nop"), ANY, { 2, 5, 6, 0xff } },
 		{ "pop ss holds the trap back", CODE("push %ss; pop %ss; nop; nop"), ANY, { 1, 3, 4, 0xff } },
-		{ "pushf shows TF", CODE("pushf; pop %eax; test $1, %ah; jnz 1f; ud2; 1: nop"), ANY, { 1, 2, 5, 9, 10, 0xff } },
+		{ "pushf shows TF",
+		  CODE("pushf; pop %eax; test $1, %ah; jnz 1f; ud2; 1: nop"),
+		  ANY,
+		  { 1, 2, 5, 9, 10, 0xff } },
 		{ "popf clears TF", CODE("push $2; popf; nop; nop"), ANY, { 2, 3, 0xff } },
 		{ "cpuid, rdtsc", CODE("xor %eax, %eax; cpuid; rdtsc; nop"), ANY, { 2, 4, 6, 7, 0xff } },
-		{ "far jump, segments", CODE("mov %ds, %eax; mov %eax, %es; push %cs; push $1f; lret; 1: nop"), ANY, { 2, 4, 5, 10, 11, 12, 0xff } },
-		{ "sgdt, sldt, smsw, str", CODE("sgdt (%ebx); sldt %eax; smsw %eax; str %eax; nop"), ANY, { 3, 6, 9, 12, 13, 0xff } },
-		{ "lar, lsl, verr", CODE("mov $0x20, %eax; lar %eax, %ebp; lsl %eax, %ebp; verr %ax; nop"), ANY, { 5, 8, 11, 14, 15, 0xff } },
+		{ "far jump, segments",
+		  CODE("mov %ds, %eax; mov %eax, %es; push %cs; push $1f; lret; 1: nop"),
+		  ANY,
+		  { 2, 4, 5, 10, 11, 12, 0xff } },
+		{ "sgdt, sldt, smsw, str",
+		  CODE("sgdt (%ebx); sldt %eax; smsw %eax; str %eax; nop"),
+		  ANY,
+		  { 3, 6, 9, 12, 13, 0xff } },
+		{ "lar, lsl, verr",
+		  CODE("mov $0x20, %eax; lar %eax, %ebp; lsl %eax, %ebp; verr %ax; nop"),
+		  ANY,
+		  { 5, 8, 11, 14, 15, 0xff } },
 		{ "x87", CODE("fninit; fld1; fldz; faddp; fnstsw %ax; nop"), ANY, { 2, 4, 6, 8, 10, 11, 0xff } },
-		{ "cli, sti, in, out", CODE("cli; sti; cli; in $0x80, %al; out %al, %dx; nop"), ANY, { 1, 2, 3, 5, 6, 7, 0xff } },
-		{ "privileged instructions", CODE("mov %cr0, %eax; mov %eax, %cr0; mov %cr3, %eax; clts; invlpg (%ebx); nop"), 1, { 3, 6, 9, 11, 14, 15, 0xff } },
-		{ "lgdt, lidt, lldt", CODE("sgdt (%ebx); lgdt (%ebx); sidt (%ebx); lidt (%ebx); xor %edx, %edx; lldt %dx; nop"), 1, { 3, 6, 9, 12, 14, 17, 18, 0xff } },
+		{ "cli, sti, in, out",
+		  CODE("cli; sti; cli; in $0x80, %al; out %al, %dx; nop"),
+		  ANY,
+		  { 1, 2, 3, 5, 6, 7, 0xff } },
+		{ "privileged instructions",
+		  CODE("mov %cr0, %eax; mov %eax, %cr0; mov %cr3, %eax; clts; invlpg (%ebx); nop"),
+		  1,
+		  { 3, 6, 9, 11, 14, 15, 0xff } },
+		{ "lgdt, lidt, lldt",
+		  CODE("sgdt (%ebx); lgdt (%ebx); sidt (%ebx); lidt (%ebx); xor %edx, %edx; lldt %dx; nop"),
+		  1,
+		  { 3, 6, 9, 12, 14, 17, 18, 0xff } },
 		{ "iret to the same level", CODE("pushf; push %cs; push $1f; iret; 1: nop"), ANY, { 1, 2, 7, 8, 9, 0xff } },
-		{ "bound, into, xlat", CODE("movl $0, (%ebx); movl $9, 4(%ebx); bound %ecx, (%ebx); into; xlat; nop"), ANY, { 6, 13, 15, 16, 17, 18, 0xff } },
+		{ "bound, into, xlat",
+		  CODE("movl $0, (%ebx); movl $9, 4(%ebx); bound %ecx, (%ebx); into; xlat; nop"),
+		  ANY,
+		  { 6, 13, 15, 16, 17, 18, 0xff } },
 		{ "rep insb", CODE("rep insb; nop"), ANY, { 0, 0, 2, 3, 0xff } },
 		{ "mov to and from debug registers", CODE("mov %dr7, %eax; mov %eax, %dr7; nop"), 1, { 3, 6, 7, 0xff } },
 		{ "rdmsr, wrmsr", CODE("mov $0x175, %ecx; rdmsr; wrmsr; nop"), 1, { 5, 7, 9, 10, 0xff } },
@@ -184,17 +214,10 @@ static void set_breakpoint(unsigned n, u32 address, u32 type, u32 length, bool g
 	u32 dr7 = get_dr7() & ~(3u << 2 * n | 0xfu << (16 + 4 * n));
 
 	switch (n) {
-	case 0:
-		asm_volatile("mov %0, %%dr0" : : "r"(address));
-		break;
-	case 1:
-		asm_volatile("mov %0, %%dr1" : : "r"(address));
-		break;
-	case 2:
-		asm_volatile("mov %0, %%dr2" : : "r"(address));
-		break;
-	default:
-		asm_volatile("mov %0, %%dr3" : : "r"(address));
+	case 0: asm_volatile("mov %0, %%dr0" : : "r"(address)); break;
+	case 1: asm_volatile("mov %0, %%dr1" : : "r"(address)); break;
+	case 2: asm_volatile("mov %0, %%dr2" : : "r"(address)); break;
+	default: asm_volatile("mov %0, %%dr3" : : "r"(address));
 	}
 	set_dr7(dr7 | 1u << (2 * n + global) | (type | (length - 1) << 2) << (16 + 4 * n));
 }
@@ -336,8 +359,8 @@ static void data_breakpoints(void)
 	}
 	test("data breakpoint: push, call, string, exchange");
 	{
-		const u32 codes[] = { CODE("lea 4(%esi), %esp; push %eax; nop"), CODE("mov %esi, %edi; stosl; nop"), CODE("xchg %eax, (%esi); nop"),
-				      CODE("sgdt (%esi); nop") };
+		const u32 codes[] = { CODE("lea 4(%esi), %esp; push %eax; nop"), CODE("mov %esi, %edi; stosl; nop"),
+			              CODE("xchg %eax, (%esi); nop"), CODE("sgdt (%esi); nop") };
 
 		for (unsigned i = 0; i < COUNT(codes); i++) {
 			no_breakpoints();
@@ -407,7 +430,8 @@ static void data_breakpoints(void)
 
 static void general_detect(void)
 {
-	const u32 codes[] = { CODE("mov %dr0, %eax"), CODE("mov %eax, %dr3"), CODE("mov %dr6, %eax"), CODE("mov %eax, %dr7") };
+	const u32 codes[] = { CODE("mov %dr0, %eax"), CODE("mov %eax, %dr3"), CODE("mov %dr6, %eax"),
+		              CODE("mov %eax, %dr7") };
 	struct ctx c;
 
 	for (unsigned i = 0; i < COUNT(codes); i++) {
@@ -469,8 +493,14 @@ static void task_switch(void)
 
 	test("a task switch clears the local enables");
 	no_breakpoints();
-	task = (struct tss) { .cr3 = get_cr3(), .eip = CODE("mov %dr7, %eax"), .eflags = F_FIXED, .esp = stack_top(1), .cs = SEL_C0, .ss = SEL_D0, .ds = SEL_D0,
-			      .iomap = 0xffff };
+	task = (struct tss){ .cr3 = get_cr3(),
+		             .eip = CODE("mov %dr7, %eax"),
+		             .eflags = F_FIXED,
+		             .esp = stack_top(1),
+		             .cs = SEL_C0,
+		             .ss = SEL_D0,
+		             .ds = SEL_D0,
+		             .iomap = 0xffff };
 	gdt_set(0x100, desc((u32)&task, sizeof(task) - 1, A_P | A_TSS32));
 	set_breakpoint(0, 0x12345678, 1, 4, false);
 	set_breakpoint(1, 0x12345678, 1, 4, true);

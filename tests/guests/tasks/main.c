@@ -34,10 +34,27 @@ static u16 task_register(void)
 
 static void reset_tasks(u32 code)
 {
-	t32 = (struct tss) { .cr3 = get_cr3(), .eip = code, .eflags = F_FIXED | F_CF, .eax = 0xa1, .ecx = 0xc1, .edx = 0xd1, .ebx = 0xb1,
-			     .esp = (u32)(stack32 + sizeof(stack32) - 64), .ebp = 0xb2, .esi = 0x51, .edi = 0xd2, .es = SEL_D3 | 3, .cs = SEL_C0,
-			     .ss = SEL_D0, .ds = SEL_D0, .fs = SEL_D1 | 1, .gs = 0, .ldt = TLDT, .iomap = 0xffff,
-			     .ss0 = SEL_D0, .esp0 = (u32)(stack32 + 2048) };
+	t32 = (struct tss){ .cr3 = get_cr3(),
+		            .eip = code,
+		            .eflags = F_FIXED | F_CF,
+		            .eax = 0xa1,
+		            .ecx = 0xc1,
+		            .edx = 0xd1,
+		            .ebx = 0xb1,
+		            .esp = (u32)(stack32 + sizeof(stack32) - 64),
+		            .ebp = 0xb2,
+		            .esi = 0x51,
+		            .edi = 0xd2,
+		            .es = SEL_D3 | 3,
+		            .cs = SEL_C0,
+		            .ss = SEL_D0,
+		            .ds = SEL_D0,
+		            .fs = SEL_D1 | 1,
+		            .gs = 0,
+		            .ldt = TLDT,
+		            .iomap = 0xffff,
+		            .ss0 = SEL_D0,
+		            .esp0 = (u32)(stack32 + 2048) };
 	ldt[1] = desc(0, 0x7777, A_P | A_DATA | A_RW);
 	gdt_set(TLDT, desc((u32)ldt, sizeof(ldt) - 1, A_P | A_LDT));
 	gdt_set(T32, desc((u32)&t32, sizeof(t32) - 1, A_P | A_TSS32));

@@ -6,7 +6,16 @@
 
 GUEST("timer");
 
-enum { PIC1 = 0x20, PIC2 = 0xa0, PIT = 0x40, PIT_MODE = 0x43, PIT_HZ = 1193182, IRQ_TIMER = 0, IRQ_RTC = 8, ALL_MASKED = 0xffff };
+enum {
+	PIC1 = 0x20,
+	PIC2 = 0xa0,
+	PIT = 0x40,
+	PIT_MODE = 0x43,
+	PIT_HZ = 1193182,
+	IRQ_TIMER = 0,
+	IRQ_RTC = 8,
+	ALL_MASKED = 0xffff
+};
 enum { ONLY_TIMER = 0xfffe, TIMER_AND_RTC = 0xfefa, ONLY_RTC = 0xfefb }; /* the clock chip comes through line 2 */
 
 static volatile u32 ticks, rtc_ticks;
@@ -390,7 +399,8 @@ static void clock_chip(void)
 /* A long computation at each CPL, interrupted often, must come out as if it were alone. */
 static void transparent(void)
 {
-	u32 code = CODE("xor %eax, %eax; mov $300000, %ecx; 1: add %ecx, %eax; rol $3, %eax; xor $0x5a5a, %eax; adc $7, %eax; push %eax; pop %edx; loop 1b");
+	u32 code = CODE("xor %eax, %eax; mov $300000, %ecx; 1: add %ecx, %eax; rol $3, %eax; xor $0x5a5a, %eax; adc "
+	                "$7, %eax; push %eax; pop %edx; loop 1b");
 	u32 want = 0;
 	struct ctx c;
 

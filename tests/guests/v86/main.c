@@ -49,7 +49,8 @@ static void entering(void)
 	struct ctx c;
 
 	test("iret enters, INT leaves with all segments on the stack");
-	prepare(&c, CODE16("mov %cs, %ax; mov %ss, %bx; mov %ds, %cx; mov %es, %dx; mov %fs, %si; mov %gs, %di"), IOPL3 | F_CF);
+	prepare(&c, CODE16("mov %cs, %ax; mov %ss, %bx; mov %ds, %cx; mov %es, %dx; mov %fs, %si; mov %gs, %di"),
+	        IOPL3 | F_CF);
 	on_trap(DONE, handler_segments);
 	nulls_seen = false;
 	cpu_run(&c);
@@ -75,7 +76,8 @@ static void entering(void)
 	EQ(c.handler_eflags & F_VM, 0);
 	test("POPF and IRET at CPL 3 do not set VM");
 	known("tcg", "IRET does");
-	ctx_init(&c, 3, CODE("push $0x20002; popf; pushf; pop %eax; push $0x20002; push %cs; push $1f; iret; 1: pushf; pop %ebx"));
+	ctx_init(&c,
+	         3, CODE("push $0x20002; popf; pushf; pop %eax; push $0x20002; push %cs; push $1f; iret; 1: pushf; pop %ebx"));
 	cpu_run(&c);
 	FINE(&c);
 	EQ(c.eax & F_VM, 0);
@@ -89,15 +91,9 @@ static void by_iopl(void)
 		const char *name;
 		struct code16 code;
 	} items[] = {
-		{ "cli", CODE16("cli") },
-		{ "sti", CODE16("sti") },
-		{ "pushf", CODE16("pushf") },
-		{ "pushfl", CODE16("pushfl") },
-		{ "popf", CODE16("popf") },
-		{ "popfl", CODE16("popfl") },
-		{ "iret", CODE16("iret") },
-		{ "iretl", CODE16("iretl") },
-		{ "int n", CODE16("int $0x71") },
+		{ "cli", CODE16("cli") },       { "sti", CODE16("sti") },     { "pushf", CODE16("pushf") },
+		{ "pushfl", CODE16("pushfl") }, { "popf", CODE16("popf") },   { "popfl", CODE16("popfl") },
+		{ "iret", CODE16("iret") },     { "iretl", CODE16("iretl") }, { "int n", CODE16("int $0x71") },
 	};
 
 	for (u32 iopl = 0; iopl < 3; iopl++) {
@@ -135,7 +131,8 @@ static void by_iopl(void)
 	EQ(c.ebx, F_FIXED | IOPL3 | F_AC | F_ID);
 	EQ(c.eflags & (F_VM | F_IOPL), F_VM | IOPL3);
 	test("iopl3 iret within virtual-8086 mode");
-	RUN(&c, "pushw $0x0203; push %cs; call 1f; 1: pop %ax; add $8, %ax; push %ax; iret; hlt; hlt; mov %cs, %bx", IOPL3);
+	RUN(&c, "pushw $0x0203; push %cs; call 1f; 1: pop %ax; add $8, %ax; push %ax; iret; hlt; hlt; mov %cs, %bx",
+	    IOPL3);
 	FINE(&c);
 	EQ(c.ebx & 0xffff, CODE_SEG);
 	EQ(c.eflags, F_FIXED | F_VM | IOPL3 | F_IF | F_CF);
@@ -165,7 +162,8 @@ static void software_interrupts(void)
 	EQ(c.ecx & (F_IF | F_VM), F_IF | F_VM);
 	EQ(c.cs, SEL_C0);
 	test("handler returns to virtual-8086 mode by iret");
-	idt_set(VECTOR, gate(SEL_C0, CODE("mov $0x10, %ebx; mov %ebx, %ds; mov %ebx, %fs; iret"), A_P | A_INT32 | A_DPL(3)));
+	idt_set(VECTOR,
+	        gate(SEL_C0, CODE("mov $0x10, %ebx; mov %ebx, %ds; mov %ebx, %fs; iret"), A_P | A_INT32 | A_DPL(3)));
 	RUN(&c, "int $0x71; mov %ds, %ax; mov %fs, %cx; mov %gs, %dx", IOPL3);
 	FINE(&c);
 	EQ(c.eax & 0xffff, DATA_SEG);
@@ -348,8 +346,19 @@ static void by_task(void)
 
 	test("task switch into virtual-8086 mode");
 	memcpy(linear(CODE_SEG, 0), code.at, code.len);
-	task = (struct tss) { .cr3 = get_cr3(), .eip = 0, .cs = CODE_SEG, .ss = STACK_SEG, .esp = 0x800, .ds = DATA_SEG, .es = 0x2222, .fs = 1, .gs = 0xffff,
-			      .eflags = F_FIXED | F_VM | IOPL3, .ss0 = SEL_D0, .esp0 = (u32)(stack + sizeof(stack)), .iomap = 0xffff };
+	task = (struct tss){ .cr3 = get_cr3(),
+		             .eip = 0,
+		             .cs = CODE_SEG,
+		             .ss = STACK_SEG,
+		             .esp = 0x800,
+		             .ds = DATA_SEG,
+		             .es = 0x2222,
+		             .fs = 1,
+		             .gs = 0xffff,
+		             .eflags = F_FIXED | F_VM | IOPL3,
+		             .ss0 = SEL_D0,
+		             .esp0 = (u32)(stack + sizeof(stack)),
+		             .iomap = 0xffff };
 	gdt_set(TASK, desc((u32)&task, sizeof(task) - 1, A_P | A_TSS32));
 	run_at(&c, 0, CODE("lcall $0x100, $0"));
 	FINE(&c);
@@ -361,8 +370,15 @@ static void by_task(void)
 	EQ(c.eflags & (F_VM | F_NT), F_VM | F_NT);
 	load_tables();
 	test("INT of virtual-8086 mode through a task gate and back");
-	task = (struct tss) { .cr3 = get_cr3(), .cs = SEL_C0, .ss = SEL_D0, .ds = SEL_D0, .es = SEL_D0, .eflags = F_FIXED, .esp = (u32)(stack + sizeof(stack)),
-			      .eip = CODE("addw $1, main_tss+40; iret"), .iomap = 0xffff };
+	task = (struct tss){ .cr3 = get_cr3(),
+		             .cs = SEL_C0,
+		             .ss = SEL_D0,
+		             .ds = SEL_D0,
+		             .es = SEL_D0,
+		             .eflags = F_FIXED,
+		             .esp = (u32)(stack + sizeof(stack)),
+		             .eip = CODE("addw $1, main_tss+40; iret"),
+		             .iomap = 0xffff };
 	gdt_set(TASK, desc((u32)&task, sizeof(task) - 1, A_P | A_TSS32));
 	idt_set(VECTOR, gate(TASK, 0, A_P | A_TASK | A_DPL(3)));
 	RUN(&c, "mov $5, %ax; int $0x71; mov %ds, %bx", IOPL3);
@@ -459,7 +475,8 @@ static void monitored(void)
 	monitor_if = false;
 	monitor_traps = 0;
 	on_trap(GP, monitor);
-	RUN(&c, "xor %ax, %ax; mov $3, %bx; mov $100, %cx; sti; 1: clc; int $0x21; jnc 2f; loop 1b; pushf; pop %dx; cli; pushf; pop %si; 2: nop", 0);
+	RUN(&c, "xor %ax, %ax; mov $3, %bx; mov $100, %cx; sti; 1: clc; int $0x21; jnc 2f; loop 1b; pushf; pop %dx; cli; pushf; pop %si; 2: nop",
+	    0);
 	on_trap(GP, NULL);
 	EQ(c.vector, GP); /* the INT 0x70 at the end, which the monitor leaves to us */
 	EQ(c.eax & 0xffff, 300);

@@ -17,7 +17,10 @@ static inline uint32_t call_int80(uint32_t number, uint32_t a, uint32_t b)
 /* The kernel returns to EDX with the stack of ECX. */
 static inline uint32_t call_sysenter(uint32_t number, uint32_t a, uint32_t b)
 {
-	__asm__ volatile("mov %%esp, %%ecx; mov $1f, %%edx; sysenter; 1:" : "+a"(number) : "b"(a), "S"(b) : "ecx", "edx", "memory");
+	__asm__ volatile("mov %%esp, %%ecx; mov $1f, %%edx; sysenter; 1:"
+	                 : "+a"(number)
+	                 : "b"(a), "S"(b)
+	                 : "ecx", "edx", "memory");
 	return number;
 }
 
