@@ -751,8 +751,8 @@ static bool gen_short(struct gen *g, const struct insn *in)
 	struct emit *e = &g->e;
 
 	switch (in->op) {
-	case OP_CBW: emit_bytes(e, "\x66\x98" + (in->opsize == 4), in->opsize == 4 ? 1 : 2); return true;
-	case OP_CWD: emit_bytes(e, "\x66\x99" + (in->opsize == 4), in->opsize == 4 ? 1 : 2); return true;
+	case OP_CBW: emit_bytes(e, &"\x66\x98"[in->opsize == 4], in->opsize == 4 ? 1 : 2); return true;
+	case OP_CWD: emit_bytes(e, &"\x66\x99"[in->opsize == 4], in->opsize == 4 ? 1 : 2); return true;
 	case OP_LAHF: emit_u8(e, 0x9f); return true;
 	case OP_SAHF: emit_u8(e, 0x9e); return true;
 	case OP_CLC: emit_u8(e, 0xf8); return true;
