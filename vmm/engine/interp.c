@@ -164,7 +164,7 @@ static bool run_watched(struct engine *e)
 	struct vcpu *c = e->c;
 	bool tf = c->eflags & FL_TF;
 	uint64_t start = c->rip;
-	const struct insn *done = e->cut.t.insns;
+	const struct insn *done;
 
 	c->ip = NULL;
 	if ((c->dr[7] & DR7_ENABLES) && !(c->eflags & FL_RF)) {
@@ -176,6 +176,7 @@ static bool run_watched(struct engine *e)
 	}
 	c->db_pending = 0;
 	run_one(e);
+	done = e->cut.t.insns;
 	if (done->op != OP_IRET && !(c->rip == start && (done->flags & (IF_REP | IF_REPNE))))
 		c->eflags &= ~FL_RF; /* RF holds until the instruction is complete, a repeated one at its last iteration */
 	if (c->inhibit_icount == c->icount)
