@@ -13,6 +13,7 @@ struct command {
 int cmd_run(int argc, const char **argv);
 int cmd_record(int argc, const char **argv);
 int cmd_replay(int argc, const char **argv);
+int cmd_debug(int argc, const char **argv);
 int cmd_profile(int argc, const char **argv);
 int cmd_compare(int argc, const char **argv);
 int cmd_symbols(int argc, const char **argv);

@@ -13,6 +13,7 @@ static const struct command commands[] = {
 	{ "run", cmd_run, "run a guest kernel, deprivileged" },
 	{ "record", cmd_record, "run it and write every fault and input to a trace" },
 	{ "replay", cmd_replay, "run a trace again and verify every event" },
+	{ "debug", cmd_debug, "debug a trace in gdb, forward and backward" },
 	{ "profile", cmd_profile, "say what each event of a trace cost, and where" },
 	{ "compare", cmd_compare, "compare two recordings: a regression gate" },
 	{ "symbols", cmd_symbols, "make a symbol file for gdb from a kernel image or System.map" },

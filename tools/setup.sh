@@ -8,7 +8,7 @@ set -eu
 packages="gcc make libc6-dev libzydis-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler libzstd-dev libxxhash-dev libcjson-dev
 	libpopt-dev libelf-dev liblzma-dev zlib1g-dev
 	gnuplot-nox
-	gcc-multilib libcmocka-dev jq lmdb-utils clang libclang-rt-dev protobuf-compiler
+	gdb gcc-multilib libcmocka-dev jq lmdb-utils clang libclang-rt-dev protobuf-compiler
 	clang-format clang-tidy cppcheck
 	perl-base gzip xz-utils"
 

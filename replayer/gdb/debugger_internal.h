@@ -1,0 +1,63 @@
+/*
+ * debugger_internal.h - struct debugger, for the files that make it up: debugger.c, monitor*.c.
+ */
+#ifndef RINGSIDE_REPLAYER_GDB_DEBUGGER_INTERNAL_H
+#define RINGSIDE_REPLAYER_GDB_DEBUGGER_INTERNAL_H
+
+#include "replayer/gdb/debugger.h"
+#include "vmm/cpu/vcpu.h"
+
+#define BOOKMARKS_MAX 256
+#define BOOKMARK_NAME 48
+
+struct bookmark {
+	char name[BOOKMARK_NAME];
+	struct vm_moment at;
+};
+
+struct debugger {
+	struct debugger_options options;
+	struct gdb_target target;
+	struct trace_reader *reader;
+	struct timeline *timeline;
+	bool one_space; /* points count only while CR3 == space */
+	uint32_t space;
+	bool diverged;
+	struct bookmark bookmark[BOOKMARKS_MAX];
+	unsigned bookmarks;
+};
+
+struct vcpu *debugger_vcpu(struct debugger *d);
+/* A point with the address space that the user chose. */
+struct timeline_watch debugger_watch(const struct debugger *d, enum watch_kind kind, uint32_t lin, uint32_t len);
+/* Does the user want to stop waiting? To be asked every LISTEN_EVENTS events. */
+bool debugger_interrupted(struct debugger *d);
+#define LISTEN_EVENTS 65536
+/* Reads guest memory as far as it is mapped; returns how much. */
+size_t debugger_read(struct debugger *d, uint64_t lin, void *out, size_t len);
+
+/* ---- monitor commands: monitor.c dispatches, the others implement --------------------------------------------- */
+
+#define ARGS_MAX 8
+struct monitor_call {
+	struct debugger *d;
+	struct gdb_text *out;
+	int argc;
+	const char *argv[ARGS_MAX]; /* [0] is the command */
+};
+
+typedef void monitor_fn(struct monitor_call *m);
+monitor_fn monitor_last_write, monitor_last_exec, monitor_first_value, monitor_became; /* monitor_find.c */
+monitor_fn monitor_pagewalk, monitor_gdt, monitor_idt, monitor_ldt, monitor_xp;        /* monitor_machine.c */
+monitor_fn monitor_why_interrupt, monitor_pic;                                         /* monitor_irq.c */
+
+/* Decimal or 0x hexadecimal, the whole word. Tells the mistake and returns false otherwise. */
+bool monitor_number(struct monitor_call *m, const char *what, const char *word, uint64_t max, uint64_t *out);
+/* An address: hexadecimal with or without 0x, or a register by $name. */
+bool monitor_address(struct monitor_call *m, const char *word, uint32_t *out);
+/* "icount N, event M of K, ..." */
+void monitor_tell_place(struct monitor_call *m);
+/* Go back to where a question was asked. */
+void monitor_return(struct monitor_call *m, struct vm_moment origin);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * target.h - what the stub debugs: a VM, and the ways it can be moved. A trace (replayer/gdb/trace_target.c) is one; tests have their own.
+ *
+ * Registers and memory are read from the VM as it stands; only `resume` moves it.
+ */
+#ifndef RINGSIDE_REPLAYER_GDB_TARGET_H
+#define RINGSIDE_REPLAYER_GDB_TARGET_H
+
+#include "replayer/gdb/text.h"
+#include "vmm/vm.h"
+
+#define GDB_POINTS_MAX 64
+
+enum gdb_motion { GDB_STEP, GDB_CONTINUE, GDB_BACK_STEP, GDB_BACK_CONTINUE };
+enum gdb_point_kind { GDB_SW_BREAK, GDB_HW_BREAK, GDB_WATCH_WRITE, GDB_WATCH_READ, GDB_WATCH_ACCESS, GDB_POINT_KINDS };
+
+struct gdb_point { /* linear addresses */
+	enum gdb_point_kind kind;
+	uint32_t lin;
+	uint32_t len; /* 1..4096; breakpoints: 1 */
+};
+
+enum gdb_stop_why {
+	GDB_STOP_STEPPED,
+	GDB_STOP_POINT,
+	GDB_STOP_BEGIN,
+	GDB_STOP_END,
+	GDB_STOP_INTERRUPTED,
+	GDB_STOP_FAILED
+};
+struct gdb_stop {
+	enum gdb_stop_why why;
+	unsigned point;    /* GDB_STOP_POINT: index */
+	uint32_t lin;      /* and the address that was touched */
+	char message[256]; /* for a person; empty: nothing to say */
+};
+
+struct gdb_target {
+	void *self;
+	bool reversible;
+	const char *refusal; /* why nothing can be written */
+	struct vm *(*vm)(void *self);
+	/* Cannot fail otherwise than by GDB_STOP_FAILED. Breakpoints at the present position are passed over. */
+	void (*resume)(void *self, enum gdb_motion motion, const struct gdb_point *points, unsigned count,
+	               struct gdb_stop *stop);
+	/* Does the client want to stop? Asked between steps that follow each other without it. May be NULL. */
+	bool (*interrupted)(void *self);
+	/* A `monitor` command line; what it has to say goes to `out`. */
+	void (*monitor)(void *self, const char *line, struct gdb_text *out);
+};
+
+#endif
