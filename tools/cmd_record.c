@@ -19,11 +19,12 @@ struct record_options {
 	char *output;
 	int force;
 	char *budget; /* of checkpoints, percent */
+	char *from;   /* TRACE@ICOUNT */
 };
 
 static const struct usage usage = {
 	.command = "ringside record",
-	.arguments = "GUEST",
+	.arguments = "GUEST | --from TRACE@ICOUNT",
 	.about = "Runs a guest as `ringside run` does and writes every fault, device access, interrupt and input to a "
 	         "trace (" DEFAULT_TRACE ").\n"
 	         "The trace needs nothing else: no guest files, no devices. However the recording ends, what was "
@@ -31,8 +32,9 @@ static const struct usage usage = {
 	         "every 100 ms) can be replayed. Two recordings of a guest without outside input have the same digest.",
 	.examples = "  ringside record build/guests/demo.elf\n"
 	            "  ringside record -o boot.trace --initrd initrd.gz --append 'console=ttyS0' vmlinuz\n"
-	            "  ringside record -o boot.trace --force --format json --serial none kernel.elf",
-	.min_args = 1,
+	            "  ringside record -o boot.trace --force --format json --serial none kernel.elf\n"
+		    "  ringside record -o other.trace --from boot.trace@120M",
+	.min_args = 0,
 	.max_args = 1,
 };
 
@@ -137,6 +139,71 @@ static int record_guest(const struct record_options *o, const char *guest)
 	return status;
 }
 
+static int record_one(const struct record_options *o, const struct options *options)
+{
+	if (options->arg_count != 1)
+		return tool_error(TOOL_USAGE, "ringside record: a GUEST is missing, or --from; `ringside record -h` explains");
+	return record_guest(o, options->args[0]);
+}
+
+/* The new trace describes the old one's machine; what it is now called on to do is this command's. */
+static int open_writer_at(struct trace_writer **out, const struct record_options *o, const char *path, struct session *s,
+                          const struct vm_config *config, const struct trace_meta *old)
+{
+	struct record_options same = *o;
+
+	same.machine.append = (char *)(uintptr_t)old->command_line;
+	return open_writer(out, &same, path, s, config);
+}
+
+static int record_live(const struct record_options *o, struct trace_reader *reader, uint64_t icount, const char *trace)
+{
+	const struct trace_meta *old = trace_reader_meta(reader);
+	const char *path = o->output ? o->output : DEFAULT_TRACE;
+	struct vm_config asked, config = old->config;
+	struct trace_writer *writer;
+	struct session session;
+	int status = machine_options_config(&o->machine, &asked);
+
+	if (status != OPTIONS_GO)
+		return status;
+	config.limit = asked.limit;
+	config.engine = asked.engine;
+	status = session_open_at(&session, &o->machine, &config, reader, icount, trace);
+	if (status == OPTIONS_GO)
+		status = open_writer_at(&writer, o, path, &session, &config, old);
+	if (status == OPTIONS_GO)
+		status = run_recorded(o, &session, writer, path);
+	session_close(&session);
+	return status;
+}
+
+static bool describes_machine(const struct machine_options *m)
+{
+	return m->initrd || m->append || m->modules || m->memory || m->model || m->sensitive;
+}
+
+static int record_from(const struct record_options *o, int arg_count)
+{
+	char *at = strrchr(o->from, '@');
+	struct trace_reader *reader;
+	struct vm_error err;
+	uint64_t icount;
+	int status, rc;
+
+	if (!at || at == o->from || !tool_parse_count(at + 1, &icount))
+		return tool_error(TOOL_USAGE, "--from %s: must be TRACE@ICOUNT", o->from);
+	if (arg_count || describes_machine(&o->machine))
+		return tool_error(TOOL_USAGE, "--from: the trace says what machine it is and what runs on it; no GUEST, and no option that describes them");
+	*at = 0;
+	rc = trace_reader_open(&reader, o->from, &err);
+	if (rc)
+		return tool_fail(rc, &err);
+	status = record_live(o, reader, icount, o->from);
+	trace_reader_close(reader);
+	return status;
+}
+
 int cmd_record(int argc, const char **argv)
 {
 	struct poptOption machine[MACHINE_OPTIONS_ROOM];
@@ -147,6 +214,7 @@ int cmd_record(int argc, const char **argv)
 		{ "checkpoint-budget", 0, POPT_ARG_STRING, &o.budget, 0,
 		  "Let checkpoints make the trace grow by so much at most; 0: none (20, or 64 MiB where that is more)",
 		  "PERCENT" },
+		{ "from", 0, POPT_ARG_STRING, &o.from, 0, "Instead of a guest: go on live from this icount of a trace", "TRACE@ICOUNT" },
 		{ NULL, 0, POPT_ARG_INCLUDE_TABLE, machine, 0, "The machine:", NULL },
 		POPT_TABLEEND,
 	};
@@ -156,7 +224,7 @@ int cmd_record(int argc, const char **argv)
 	machine_options_table(&o.machine, machine);
 	status = options_parse(&options, argc, argv, table, &usage);
 	if (status == OPTIONS_GO)
-		status = record_guest(&o, options.args[0]);
+		status = o.from ? record_from(&o, options.arg_count) : record_one(&o, &options);
 	options_close(&options);
 	return status;
 }

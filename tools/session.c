@@ -5,8 +5,11 @@
  * ends with a proper end event.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "replayer/golive.h"
 #include "tools/guest_files.h"
 #include "tools/session.h"
 #include "tools/tool.h"
@@ -93,6 +96,8 @@ static void session_console(void *self, enum vm_stream stream, const uint8_t *by
 {
 	struct session *s = self;
 
+	if (s->silent)
+		return;
 	console_write(s->console, bytes, len);
 	for (size_t i = 0; s->marks && stream == STREAM_SERIAL && i < len; i++) {
 		const char *mark = lines_put(s->marks, bytes[i]);
@@ -155,6 +160,48 @@ int session_open(struct session *s, const struct machine_options *m, const struc
 	if (!rc)
 		rc = open_machine(s, m, config, &err);
 	return rc ? tool_error(TOOL_HOST, "%s", err.text) : OPTIONS_GO;
+}
+
+/* What a person has to know before the guest goes on. */
+static void tell_cut(const struct golive_result *r, const char *trace)
+{
+	fprintf(stderr, "ringside: %s: live from icount %" PRIu64 ", event %" PRIu64 "; cut off: the trace's %" PRIu64 " events after that",
+	        trace, r->icount, r->event, r->events_left);
+	if (r->inputs_left)
+		fprintf(stderr, ", with %" PRIu64 " inputs from outside (%" PRIu64 " bytes of console), which do not come again\n",
+		        r->inputs_left, r->input_bytes_left);
+	else
+		fprintf(stderr, "; there is no input from outside among them\n");
+}
+
+int session_open_at(struct session *s, const struct machine_options *m, const struct vm_config *config,
+                    struct trace_reader *reader, uint64_t icount, const char *trace)
+{
+	const struct trace_meta *meta = trace_reader_meta(reader);
+	struct golive_result result;
+	struct vm_error err;
+	int rc;
+
+	memset(s, 0, sizeof(*s));
+	if (m->mark && lines_open(&s->marks, m->mark, &err))
+		return tool_error(TOOL_USAGE, "--mark %s", err.text);
+	s->file_count = meta->file_count;
+	memcpy(s->files, meta->files, sizeof(s->files));
+	rc = vm_create(&s->vm, config, &err);
+	if (!rc)
+		rc = console_open(&s->console, m->serial ? m->serial : "stdio", true, &err);
+	if (!rc)
+		rc = open_machine(s, m, config, &err);
+	if (rc)
+		return tool_fail(rc, &err);
+	s->silent = true;
+	rc = golive(reader, icount, s->vm, s->machine, &result, &err);
+	s->silent = false;
+	if (rc)
+		return tool_error(rc == -ERANGE ? TOOL_USAGE : TOOL_BAD_INPUT, "%s: %s", trace, err.text);
+	vm_plug(s->vm, &s->input, NULL);
+	tell_cut(&result, trace);
+	return OPTIONS_GO;
 }
 
 void session_close(struct session *s)

@@ -24,6 +24,7 @@ struct session {
 	/* told of the guest's console bytes beside the console itself; may be NULL */
 	void (*listener)(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len);
 	void *listener_self;
+	bool silent; /* what devices print is not new: they are brought to a moment of a trace */
 	/* input files, for a trace's header */
 	struct trace_meta_file files[TRACE_MAX_FILES];
 	uint32_t file_count;
@@ -39,6 +40,10 @@ struct session_result {
 
 /* Create everything, load the guest. OPTIONS_GO or an exit status; session_close() in either case. The session must not move in memory. */
 int session_open(struct session *s, const struct machine_options *m, const struct vm_config *config, const char *guest);
+/* The same, at an icount of a trace instead of a guest's beginning. config: the trace's, with the limit and engine of the new run. Says on
+ * stderr where it is and what is cut off. */
+int session_open_at(struct session *s, const struct machine_options *m, const struct vm_config *config,
+                    struct trace_reader *reader, uint64_t icount, const char *trace);
 void session_close(struct session *s);
 /* Run to the guest's end. OPTIONS_GO or an exit status. observer may be NULL. */
 int session_run(struct session *s, const struct vm_observer *observer, bool with_perf, struct session_result *result);

@@ -326,6 +326,13 @@ static bool machine_idle(void *self, const struct vm_now *now)
 
 /* ---- told instead of read ---- */
 
+int machine_acknowledge(struct machine *m)
+{
+	advance(m, clock_now(m->config.clock));
+	m->quiet_until = 0;
+	return pic_pending(&m->pic) ? pic_ack(&m->pic) : -1;
+}
+
 void machine_receive(struct machine *m, const uint8_t *bytes, size_t len)
 {
 	advance(m, clock_now(m->config.clock));

@@ -36,6 +36,8 @@ void machine_input(struct machine *m, struct vm_input *out);
 size_t machine_save(const struct machine *m, uint8_t buf[MACHINE_STATE_MAX]);
 int machine_load(struct machine *m, const uint8_t *buf, size_t len, struct vm_error *err);
 
+/* The vCPU takes the interrupt that is pending at the present moment: its vector, or -1 when none is. */
+int machine_acknowledge(struct machine *m);
 /* Bytes came in over the serial line at the present moment, told and not read from serial_fd: a trace's input is given to devices this way. */
 void machine_receive(struct machine *m, const uint8_t *bytes, size_t len);
 
