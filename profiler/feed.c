@@ -324,10 +324,12 @@ static void before_event(struct feed *f, const struct event *ev)
 		f->now.bucket = f->buckets - 1; /* icounts are a trace's */
 }
 
-static int after_event(struct feed *f, const struct event *ev)
+static int after_event(struct feed *f, const struct event *ev, const struct event_cost *cost)
 {
 	int rc;
 
+	for (int ph = 0; ph < PH_MAX; ph++)
+		f->now.cycles += cost->cycles[ph];
 	f->has_prev = profile_synchronous(ev);
 	f->prev = *ev;
 	f->prev.blob = NULL;
@@ -393,7 +395,7 @@ static int feed_event(struct feed *f, const struct feed_sinks *s, const struct e
 	before_event(f, ev);
 	rc = selected(f, ev) ? tell(f, s, ev, cost) : 0;
 	f->total++;
-	return rc ? rc : after_event(f, ev);
+	return rc ? rc : after_event(f, ev, cost);
 }
 
 int feed_run(struct feed *f, const struct feed_sinks *sinks, struct vm_error *err)

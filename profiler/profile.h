@@ -40,6 +40,7 @@ struct profile_context {
 	uint16_t head_op;
 	uint8_t head_kind;
 	uint64_t length;  /* how manieth of the chain: 1, 2, ... */
+	uint64_t cycles;  /* of the host, over all events before */
 	uint32_t bucket;  /* of time */
 	uint32_t segment; /* between markers: 0 before the first, ... */
 };

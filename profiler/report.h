@@ -43,5 +43,9 @@ int report_text(FILE *out, const struct report *r);
 int report_json(FILE *out, const struct report *r);
 int report_csv(FILE *out, const struct report *r);
 int report_pb(FILE *out, const struct report *r);
+int report_html(FILE *out, const struct report *r);
+/* tables: by site and by instruction, without limit. */
+int report_folded(FILE *out, const struct report *r);
+int report_callgrind(FILE *out, const struct report *r);
 
 #endif

@@ -10,6 +10,7 @@
 #include "profiler/feed.h"
 #include "profiler/plot.h"
 #include "profiler/report.h"
+#include "profiler/trace_events.h"
 #include "tools/commands.h"
 #include "tools/groupings.h"
 #include "tools/options.h"
@@ -25,10 +26,14 @@ struct profile_plan {
 	enum profile_by by[BY_MAX];
 	size_t by_count;
 	const struct profile_sort *sort;
+	bool own_order; /* the user did not say: what has an order of its own keeps it */
 	uint64_t limit;
 	struct feed_options feed;
 	int (*report)(FILE *out, const struct report *r);
 };
+
+/* What a viewer opens without complaint; some 50 MB. */
+#define TRACE_EVENTS_LIMIT 200000
 
 static const struct usage profile_usage = {
 	.command = "ringside profile",
@@ -50,15 +55,32 @@ static const struct usage profile_usage = {
 	            "  ringside profile --by pair,cluster --sort saved ringside.trace\n"
 	            "  ringside profile --by marker --mark '^login:|^init' ringside.trace\n"
 	            "  ringside profile --from-mark 'Run /init' --filter insn=in,out --by port ringside.trace\n"
+	            "  ringside profile --format html --symbols System.map ringside.trace >cost.html\n"
+	            "  ringside profile --format folded --symbols System.map ringside.trace | flamegraph.pl >cost.svg\n"
+	            "  ringside profile --format callgrind ringside.trace >callgrind.out && callgrind_annotate "
+	            "callgrind.out\n"
+	            "  ringside profile --format trace-event --from-mark '/init' ringside.trace >perfetto.json\n"
 	            "  ringside profile --plot cost.png --plot cost.svg ringside.trace",
 	.min_args = 1,
 	.max_args = 1,
 };
 
-static const struct {
+static const struct format {
 	const char *name;
-	int (*report)(FILE *out, const struct report *r);
-} formats[] = { { "text", report_text }, { "json", report_json }, { "csv", report_csv }, { "pb", report_pb } };
+	int (*report)(FILE *out, const struct report *r); /* NULL: events themselves, one by one */
+	const char *by;                                   /* tables, when the user does not say */
+	bool whole;                                       /* it is these tables, and all their rows */
+} formats[] = {
+	{ "text", report_text, "insn", false },
+	{ "json", report_json, "insn", false },
+	{ "csv", report_csv, "insn", false },
+	{ "pb", report_pb, "insn", false },
+	{ "html", report_html, "insn,operand,site,symbol,port,vector,pair,cluster,process,time,marker", false },
+	{ "folded", report_folded, "site,insn", true },
+	{ "callgrind", report_callgrind, "site,insn", true },
+	{ "trace-event", NULL, "insn", true },
+};
+static const char format_names[] = "text, json, csv, pb, html, folded, callgrind, trace-event";
 
 static int feed_plan(const struct profile_options *o, struct feed_options *feed)
 {
@@ -78,22 +100,29 @@ static int feed_plan(const struct profile_options *o, struct feed_options *feed)
 
 static int make_plan(const struct profile_options *o, struct profile_plan *plan)
 {
-	const char *format = o->format ? o->format : "text";
+	const char *name = o->format ? o->format : "text";
+	const struct format *format = NULL;
 
 	memset(plan, 0, sizeof(*plan));
 	for (size_t i = 0; i < sizeof(formats) / sizeof(*formats); i++)
-		if (!strcmp(format, formats[i].name))
-			plan->report = formats[i].report;
-	if (!plan->report)
-		return tool_error(TOOL_USAGE, "--format %s: must be text, json, csv or pb", format);
+		if (!strcmp(name, formats[i].name))
+			format = &formats[i];
+	if (!format)
+		return tool_error(TOOL_USAGE, "--format %s: must be one of %s", name, format_names);
+	if (format->whole && o->by)
+		return tool_error(TOOL_USAGE, "--format %s: has no tables; leave out --by", name);
+	plan->report = format->report;
 	if (plan->report == report_pb && isatty(STDOUT_FILENO))
 		return tool_error(TOOL_USAGE, "--format pb: is binary; send it to a file");
 	plan->sort = profile_sort_find(o->sort ? o->sort : "time");
+	plan->own_order = !o->sort;
 	if (!plan->sort)
 		return tool_error(TOOL_USAGE, "--sort %s: must be one of %s", o->sort, profile_sort_names);
-	plan->limit = 20;
+	plan->limit = !format->report ? TRACE_EVENTS_LIMIT : format->whole ? 0 : 20;
 	if (o->limit && !tool_parse_count(o->limit, &plan->limit))
 		return tool_error(TOOL_USAGE, "--limit %s: must be a number of rows, 0 for all", o->limit);
+	if (format->report && format->whole)
+		plan->limit = 0;
 	for (char **plot = o->plots; plot && *plot; plot++) {
 		size_t len = strlen(*plot);
 
@@ -102,7 +131,7 @@ static int make_plan(const struct profile_options *o, struct profile_plan *plan)
 	}
 	if (feed_plan(o, &plan->feed) != OPTIONS_GO)
 		return TOOL_USAGE;
-	return tool_parse_by(o->by ? o->by : "insn", plan->by, &plan->by_count);
+	return tool_parse_by(o->by ? o->by : format->by, plan->by, &plan->by_count);
 }
 
 static int print_report(const struct profile_plan *plan, const struct report *r, char **plots)
@@ -155,6 +184,13 @@ static void set_names(const struct profile_set *set, struct feed *feed)
 		profile_name_parts(set->of[FACET_MARKER], feed_segment_name, feed);
 }
 
+static const struct profile_sort *table_sort(const struct profile_plan *plan, enum profile_by by)
+{
+	bool ordered = by == BY_TIME || by == BY_MARKER;
+
+	return plan->own_order && ordered ? profile_sort_find("id") : plan->sort;
+}
+
 /* r: path, meta and selection are set. */
 static int report_profile(const struct profile_set *set, const struct profile_plan *plan, const struct symbols *symbols,
                           struct report r, char **plots)
@@ -169,7 +205,7 @@ static int report_profile(const struct profile_set *set, const struct profile_pl
 	r.tables = tables;
 	while (status == TOOL_OK && r.table_count < plan->by_count) {
 		enum profile_by by = plan->by[r.table_count];
-		int rc = profile_table(set->of[profile_by_facet(by)], by, plan->sort, plan->limit, symbols,
+		int rc = profile_table(set->of[profile_by_facet(by)], by, table_sort(plan, by), plan->limit, symbols,
 		                       &tables[r.table_count], &err);
 
 		if (rc)
@@ -198,6 +234,27 @@ static int read_set(const struct profile_set *set, struct feed *feed, struct vm_
 	return rc;
 }
 
+/* Events themselves go straight from the trace to stdout. */
+static int stream_events(struct feed *feed, const struct trace_meta *meta, const struct profile_plan *plan,
+                         const struct symbols *symbols)
+{
+	struct trace_events events = { .out = stdout, .meta = meta, .symbols = symbols, .limit = plan->limit };
+	const struct feed_sinks sinks = { .each = trace_events_add, .self = &events };
+	struct vm_error err;
+	int rc;
+
+	trace_events_begin(&events);
+	rc = feed_run(feed, &sinks, &err);
+	if (rc)
+		return tool_fail(rc, &err);
+	if (trace_events_end(&events))
+		return tool_error(TOOL_HOST, "stdout: %s", strerror(EIO));
+	if (events.left_out)
+		fprintf(stderr, "ringside: %llu events left out after the first %llu (--limit 0 writes all)\n",
+		        (unsigned long long)events.left_out, (unsigned long long)events.written);
+	return TOOL_OK;
+}
+
 static int profile_reader(struct report r, struct trace_reader *reader, const struct profile_plan *plan,
                           const struct symbols *symbols, char **plots)
 {
@@ -208,6 +265,11 @@ static int profile_reader(struct report r, struct trace_reader *reader, const st
 
 	if (rc)
 		return rc == -EINVAL ? tool_error(TOOL_USAGE, "%s", err.text) : tool_fail(rc, &err);
+	if (!plan->report) {
+		status = stream_events(feed, r.meta, plan, symbols);
+		feed_close(feed);
+		return status;
+	}
 	rc = set_create(&set, plan, &err);
 	rc = rc ? rc : read_set(&set, feed, &err);
 	if (rc) {
@@ -263,7 +325,8 @@ int cmd_profile(int argc, const char **argv)
 		  "marker, "
 		  "or all (insn)",
 		  "LIST" },
-		{ "format", 0, POPT_ARG_STRING, &o.format, 0, "Form of the report (text)", "text|json|csv|pb" },
+		{ "format", 0, POPT_ARG_STRING, &o.format, 0, "Form of the report (text)",
+		  "text|json|csv|pb|html|folded|callgrind|trace-event" },
 		{ "sort", 0, POPT_ARG_STRING, &o.sort, 0, "time, count, mean, p50, p95, p99, max, saved, id (time)",
 		  "KEY" },
 		{ "filter", 0, POPT_ARG_ARGV, &o.filters,
@@ -277,7 +340,8 @@ int cmd_profile(int argc, const char **argv)
 		  "REGEX" },
 		{ "near", 0, POPT_ARG_STRING, &o.near, 0, "Instructions between events that are close (4)", "N" },
 		{ "buckets", 0, POPT_ARG_STRING, &o.buckets, 0, "Parts of the run for --by time (20)", "N" },
-		{ "limit", 0, POPT_ARG_STRING, &o.limit, 0, "Rows of a table, 0 for all (20)", "N" },
+		{ "limit", 0, POPT_ARG_STRING, &o.limit, 0,
+		  "Rows of a table, 0 for all (20); of trace-event, slices (200000)", "N" },
 		{ "symbols", 0, POPT_ARG_STRING, &o.symbols, 0,
 		  "Names of the guest's addresses: an ELF file or a System.map", "FILE" },
 		{ "plot", 0, POPT_ARG_ARGV, &o.plots, 0, "Draw the first table; may be repeated", "FILE.png|FILE.svg" },
