@@ -39,6 +39,7 @@ struct replay {
 	struct vm_observer observer;
 	struct console console;
 	uint64_t run_ns;
+	struct trace_checkpoint start;
 };
 
 /* ---- Console ----------------------------------------------------------------------------------------------- */
@@ -111,6 +112,19 @@ void replay_destroy(struct replay *r)
 	free(r);
 }
 
+/* What was printed before the checkpoint is not told again. */
+static int restore(struct replay *r, struct vm_error *err)
+{
+	size_t number = r->options.seek ? trace_checkpoint_before(r->reader, r->options.to) : 0;
+	struct console *c = &r->console;
+	int rc = trace_reader_restore_at(r->reader, number, r->vm, NULL, NULL, err);
+
+	trace_checkpoint_info(r->reader, number, &r->start);
+	while (number && c->told < c->parts && c->part[c->told].icount < r->start.icount)
+		c->told++;
+	return rc;
+}
+
 static int set_up(struct replay *r, struct vm_error *err)
 {
 	const struct trace_meta *meta = trace_reader_meta(r->reader);
@@ -127,12 +141,15 @@ static int set_up(struct replay *r, struct vm_error *err)
 	if (r->options.engine)
 		config.engine = *r->options.engine;
 	rc = vm_create(&r->vm, &config, err);
-	rc = rc ? rc : trace_reader_restore(r->reader, r->vm, err);
+	rc = rc ? rc : restore(r, err);
 	if (rc)
 		return rc;
 	options.clock = vm_clock(r->vm);
 	options.tsc_offset = &vm_vcpu(r->vm)->tsc_offset;
 	rc = replay_input_create(&r->input, r->reader, &options, err);
+	if (rc)
+		return rc;
+	rc = replay_input_seek(r->input, r->start.seq, err);
 	if (rc)
 		return rc;
 	replay_input_plugs(r->input, &r->plug, &r->observer);
@@ -210,7 +227,9 @@ int replay_run(struct replay *r, struct replay_result *result, struct vm_error *
 	/* what was printed after the last event that was committed */
 	if (replay_input_done(r->input) && r->options.console)
 		tell_console(r, UINT64_MAX);
-	result->events = replay_input_seq(r->input);
+	result->events = replay_input_seq(r->input) - r->start.seq;
+	result->skipped_events = r->start.seq;
+	result->skipped_icount = r->start.icount;
 	result->icount = vm_vcpu(r->vm)->icount;
 	result->run_ns = r->run_ns;
 	result->truncated = !trace_reader_meta(r->reader)->complete;

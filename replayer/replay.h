@@ -13,6 +13,7 @@ struct replay;
 
 struct replay_options {
 	uint64_t to;        /* stop at this icount; UINT64_MAX = to the end */
+	bool seek;   /* begin at the checkpoint before `to` instead of at the beginning */
 	/* Console bytes as they are reached. May be NULL. */
 	void (*console)(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len);
 	/* Called about every `progress` interval of events with 0..1. May be NULL. */
@@ -34,6 +35,7 @@ struct replay_divergence {
 struct replay_result {
 	struct vm_stop stop;
 	uint64_t events;              /* verified */
+	uint64_t skipped_events, skipped_icount; /* before the checkpoint where it began */
 	uint64_t icount;
 	uint64_t run_ns;              /* host wall time */
 	bool truncated;               /* the recorder was stopped before the guest's end: replayed to the last commit */

@@ -17,6 +17,7 @@
 struct replay_cli {
 	char *to, *serial, *format, *symbols, *engine;
 	uint64_t to_icount;
+	int seek;
 	struct console *console;
 	struct symbols *names;
 	struct progress progress;
@@ -75,7 +76,7 @@ static void print_divergence(const char *path, const struct replay_divergence *d
 
 static double mips(const struct replay_result *r)
 {
-	return r->run_ns ? (double)r->icount * 1e3 / (double)r->run_ns : 0;
+	return r->run_ns ? (double)(r->icount - r->skipped_icount) * 1e3 / (double)r->run_ns : 0;
 }
 
 static void print_text(FILE *out, const char *path, const struct replay_result *r)
@@ -120,6 +121,7 @@ static int replay_trace(struct replay_cli *cli, const char *path)
 	enum engine_kind engine = (enum engine_kind)options_choice(cli->engine, "interp", "translate");
 	const struct replay_options options = {
 		.to = cli->to_icount,
+		.seek = cli->seek,
 		.console = on_console,
 		.progress = on_progress,
 		.self = cli,
@@ -174,6 +176,7 @@ int cmd_replay(int argc, const char **argv)
 	struct replay_cli cli = { 0 };
 	const struct poptOption table[] = {
 		{ "to", 0, POPT_ARG_STRING, &cli.to, 0, "Stop at this icount", "ICOUNT" },
+		{ "seek", 0, POPT_ARG_NONE, &cli.seek, 0, "With --to: begin at the nearest checkpoint, verify from there on", NULL },
 		{ "serial", 0, POPT_ARG_STRING, &cli.serial, 0, "Where the guest's console goes (none)",
 		  "stdio|file:F|none" },
 		{ "format", 0, POPT_ARG_STRING, &cli.format, 0, "Form of the result (text)", "text|json" },
