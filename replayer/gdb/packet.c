@@ -97,7 +97,7 @@ enum gdb_rx gdb_link_byte(struct gdb_link *l, uint8_t byte)
 	case LINK_ESCAPE: inside(l, byte); return GDB_RX_NOTHING;
 	case LINK_SUM1:
 		l->bad_sum = digit < 0;
-		l->wanted = (uint8_t)(digit << 4);
+		l->wanted = (uint8_t)((unsigned)digit << 4);
 		l->state = LINK_SUM2;
 		return GDB_RX_NOTHING;
 	case LINK_SUM2:
