@@ -13,7 +13,7 @@ void gdb_link_free(struct gdb_link *l)
 	gdb_text_free(&l->last);
 }
 
-static int hex_digit(uint8_t c)
+int gdb_hex_digit(int c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -89,7 +89,7 @@ static enum gdb_rx complete(struct gdb_link *l)
 
 enum gdb_rx gdb_link_byte(struct gdb_link *l, uint8_t byte)
 {
-	int digit = hex_digit(byte);
+	int digit = gdb_hex_digit(byte);
 
 	switch (l->state) {
 	case LINK_IDLE: return outside(l, byte);

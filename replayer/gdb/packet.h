@@ -35,6 +35,9 @@ struct gdb_link { /* zero-initialise; gdb_link_free() */
 	struct gdb_text last;          /* the last packet, framed, for when it did not arrive */
 };
 
+/* The value of a hexadecimal digit, or -1. */
+int gdb_hex_digit(int c);
+
 void gdb_link_free(struct gdb_link *l);
 enum gdb_rx gdb_link_byte(struct gdb_link *l, uint8_t byte);
 /* Frame and queue a packet. `binary` escapes what must not appear in a body; otherwise the caller vouches for its text. */

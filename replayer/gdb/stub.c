@@ -39,26 +39,15 @@ struct gdb_stub {
 
 /* ---- small parsing ----------------------------------------------------------------------------------------- */
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* A hexadecimal number that fits 64 bits; false when there is none. */
 static bool take_hex(const char **p, uint64_t *out)
 {
 	unsigned digits = 0;
 
-	for (*out = 0; hex_value(**p) >= 0; ++*p) {
+	for (*out = 0; gdb_hex_digit(**p) >= 0; ++*p) {
 		if (++digits > 16)
 			return false;
-		*out = *out << 4 | (uint64_t)hex_value(**p);
+		*out = *out << 4 | (uint64_t)gdb_hex_digit(**p);
 	}
 	return digits > 0;
 }
@@ -415,8 +404,8 @@ static void monitor(struct gdb_stub *s, const char *args)
 	char line[512];
 	size_t n = 0;
 
-	for (; n < sizeof(line) - 1 && hex_value(args[0]) >= 0 && hex_value(args[1]) >= 0; args += 2)
-		line[n++] = (char)(hex_value(args[0]) << 4 | hex_value(args[1]));
+	for (; n < sizeof(line) - 1 && gdb_hex_digit(args[0]) >= 0 && gdb_hex_digit(args[1]) >= 0; args += 2)
+		line[n++] = (char)(gdb_hex_digit(args[0]) << 4 | gdb_hex_digit(args[1]));
 	line[n] = 0;
 	if (*args) {
 		say(s, E_BAD);

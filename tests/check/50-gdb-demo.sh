@@ -47,7 +47,7 @@ bt
 finish
 END
 said "forward" 'Breakpoint 1, kernel_main' '^eip +0x[0-9a-f]+ .*<kernel_main' '^cs +0x10' '^icount ' '^real_cpl +0x1 ' '^gdtr_base ' \
-	'=> 0x[0-9a-f]+ <kernel_main>:' '^44' '^45' '^pic_init' '^#0 +pic_init' '^#1 .*kernel_main' '^#2 .*_start' '^46'
+	'=> 0x[0-9a-f]+ <kernel_main>:' 'serial_init\(\);' 'pic_init\(\);' '^pic_init' '^#0 +pic_init' '^#1 .*kernel_main' '^#2 .*_start' 'paging_init\(\);'
 
 # ---- backward in all forms
 debug "$trace" "$demo" <<'END'
@@ -71,7 +71,7 @@ reverse-stepi
 stepi
 printf "one: %d\n", $icount
 END
-said "backward" '^45' '^44' 'desc_init' '^43' 'Breakpoint 1, kernel_main' 'first again: 1' 'identity: 1' 'No more reverse-execution history' \
+said "backward" 'pic_init\(\);' 'serial_init\(\);' 'desc_init in section' 'desc_init\(\);' 'Breakpoint 1, kernel_main' 'first again: 1' 'identity: 1' 'No more reverse-execution history' \
 	'begin: 0' 'No more reverse-execution history' 'one: 1'
 
 # ---- the end of history
