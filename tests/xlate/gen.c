@@ -28,6 +28,7 @@ struct maker {
 		uint8_t size;
 	} branch[256];
 	uint32_t branches;
+	bool floating, vector; /* mostly x87; mostly SSE2 */
 };
 
 static uint32_t below(struct maker *m, uint32_t n)
@@ -198,9 +199,23 @@ static void put_memory(struct maker *m, unsigned reg)
 		put_bytes(m, below(m, 0x800) - 0x400, 4);
 }
 
+static const struct form vector_forms[] = {
+	{ 0x60, 0x6f, 1, MODRM, 0, 7, 0, 1 },    { 0x74, 0x76, 1, MODRM, 0, 7, 0, 1 },
+	{ 0x70, 0x70, 1, MODRM, 0, 7, IMM8, 1 }, { 0x7e, 0x7f, 1, MODRM, 0, 7, 0, 1 },
+	{ 0xd1, 0xff, 1, MODRM, 0, 7, 0, 1 },    { 0x28, 0x29, 1, MODRM, 0, 7, 0, 1 },
+	{ 0x10, 0x11, 1, MODRM, 0, 7, 0, 1 },    { 0xd7, 0xd7, 1, MODRM, 0, 7, 0, 1 },
+};
+
+static const struct form x87_form = { 0xd8, 0xdf, 0, MODRM, 0, 7, 0, 1 };
+
 static const struct form *pick_form(struct maker *m)
 {
 	unsigned total = 0, n, i;
+
+	if (m->floating && chance(m, 60))
+		return &x87_form;
+	if (m->vector && chance(m, 60))
+		return &vector_forms[below(m, sizeof(vector_forms) / sizeof(*vector_forms))];
 
 	for (i = 0; i < sizeof(forms) / sizeof(*forms); i++)
 		total += forms[i].weight;
@@ -226,7 +241,7 @@ static void put_insn(struct maker *m)
 
 	m->start[m->count++] = m->p->len;
 	if (f->kind != BRANCH8 && f->kind != BRANCH32 && f->kind != PLAIN)
-		word = chance(m, f->map_0f ? 30 : 12);
+		word = chance(m, m->vector && f->map_0f ? 75 : f->map_0f ? 30 : 12);
 	else if (f->first == 0xa4 || f->first == 0xaa)
 		word = chance(m, 20);
 	if (word)
@@ -302,6 +317,8 @@ void program_make(struct program *p, uint64_t seed)
 	unsigned n = 4 + below(&m, chance(&m, 10) ? 100 : 24);
 
 	memset(p, 0, sizeof(*p));
+	m.floating = chance(&m, 15);
+	m.vector = chance(&m, 15);
 	while (m.count < n && p->len < XP_MAX - 32)
 		put_insn(&m);
 	m.start[m.count++] = p->len;

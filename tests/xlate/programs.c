@@ -127,7 +127,7 @@ static void run(struct machine *m, uint64_t until)
 	ring_leave(c);
 }
 
-static bool differ(const char *what, unsigned long a, unsigned long b)
+static int differ(const char *what, unsigned long a, unsigned long b)
 {
 	if (a != b)
 		printf("    %s: interpreter %#lx, translator %#lx\n", what, a, b);
@@ -138,7 +138,7 @@ static bool same_state(const struct machine *mi, const struct machine *mx)
 {
 	static const char *const names[8] = { "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi" };
 	const struct vcpu *a = &mi->c, *b = &mx->c;
-	bool bad = false;
+	int bad = 0;
 
 	for (unsigned i = 0; i < 8; i++)
 		bad |= differ(names[i], a->gpr[i], b->gpr[i]);

@@ -43,6 +43,7 @@
 #include <sys/mman.h>
 
 #include "vmm/engine/codebuf.h"
+#include "vmm/engine/fpu.h"
 #include "vmm/engine/ops.h"
 #include "vmm/engine/xlate_gen.h"
 
@@ -195,6 +196,36 @@ static void describe_segments(const struct vcpu *c, struct frame *f)
 	describe(&c->seg[SEG_GS], &f->gs_ok, &f->gs_base);
 }
 
+/* What inline code asks about the rest of the state, after anything else ran. */
+static void describe_state(struct vcpu *c, struct frame *f)
+{
+	f->forwards = !(c->eflags & FL_DF);
+	f->x87_ok = c->fpu.live && x87_all_masked(c) && !(c->cr0 & (CR0_EM | CR0_TS));
+	f->sse_ok = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR);
+}
+
+/* Last instruction and operand pointers of what ran inline, as the interpreter's handlers note them. */
+static void note_x87(struct xlate *x)
+{
+	struct frame *f = x->live;
+	struct vcpu *c = x->c;
+	const struct site *s = &x->sites[f->x87_last];
+	unsigned seg;
+
+	if (likely(!f->x87_last))
+		return;
+	FX16(c, FX_FOP) = s->in.imm2;
+	FX32(c, FX_FIP) = s->rip;
+	FX16(c, FX_FCS) = c->seg[SEG_CS].guest_sel;
+	f->x87_last = 0;
+	if (!f->x87_last_mem)
+		return;
+	seg = x->sites[f->x87_last_mem].in.seg;
+	FX32(c, FX_FDP) = f->x87_last_ea;
+	FX16(c, FX_FDS) = seg == SEG_CS || seg == SEG_SS ? c->seg[seg].guest_sel : c->seg[seg].sel;
+	f->x87_last_mem = 0;
+}
+
 static void enter_mode(struct xlate *x)
 {
 	struct vcpu *c = x->c;
@@ -292,6 +323,11 @@ static void gen_hops(struct gen *g)
 
 enum { REACH = 127, COLD = 18, GOTO_ROOM = 40 };
 
+static bool is_fpu(const struct insn *in)
+{
+	return in->op >= OP_FPU_BASE;
+}
+
 /* No instruction's code is longer. */
 static unsigned insn_room(const struct insn *in)
 {
@@ -300,6 +336,8 @@ static unsigned insn_room(const struct insn *in)
 
 	if (in->op == OP_CALL)
 		return 124;
+	if (is_fpu(in) || (in->op >= OP_MOVS && in->op <= OP_SCAS))
+		return 104;
 	return in->flags & IF_ENDS || twice || divides ? 94 : 48;
 }
 
@@ -448,8 +486,10 @@ static void gen_block(struct gen *g)
 		g->site = 0;
 		gen_keep_reach(g, insn_room(in));
 		start = g->e.at;
-		if (!gen_insn(g, in))
+		if (!gen_insn(g, in)) {
 			gen_callout(g);
+			g->x87_known = g->sse_known = false;
+		}
 		BUG_ON(g->e.at - start > insn_room(in));
 		if (g->site)
 			g->x->sites[g->site].resume = emit_here(&g->e);
@@ -558,6 +598,7 @@ static uint32_t go_on(struct xlate *x)
 	if (code) {
 		set_budget(x);
 		x->flags = host_flags(c);
+		describe_state(c, x->live);
 	}
 	return code;
 }
@@ -570,6 +611,7 @@ static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 	uint32_t generation = cache_generation(x->cache);
 
 	set_flags_from_host(c, x->flags);
+	note_x87(x);
 	c->rip = s->rip;
 	c->icount = icount_before(c, budget, s->left);
 	c->trace = &x->alone.t;
@@ -589,6 +631,9 @@ static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 		return go_on(x);
 	if (unlikely(generation != cache_generation(x->cache)))
 		return 0;
+	describe_state(c, x->live);
+	if (unlikely(is_fpu(in) && !(in[0].op >= OP_MOVD ? x->live->sse_ok : x->live->x87_ok)))
+		return 0; /* what follows in the block may rely on it */
 	x->budget = budget;
 	x->flags = host_flags(c);
 	return s->resume;
@@ -624,6 +669,7 @@ static uint32_t on_head(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 
 	(void)r8;
 	set_flags_from_host(c, x->flags);
+	note_x87(x);
 	c->rip = load32(data);
 	c->icount = icount_before(c, budget, load32(data + 4));
 	return 0;
@@ -635,6 +681,7 @@ static uint32_t on_miss(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 
 	(void)data;
 	set_flags_from_host(c, x->flags);
+	note_x87(x);
 	c->rip = r8;
 	c->icount = icount_before(c, budget, 0);
 	return go_on(x);
@@ -661,7 +708,7 @@ static uint32_t on_link(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 
 typedef uint32_t handler_fn(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget);
 
-enum { FRAME_ROOM = 72 }; /* sizeof(struct frame), and what aligns the stack */
+enum { FRAME_ROOM = 104 }; /* sizeof(struct frame), and what aligns the stack */
 _Static_assert(sizeof(struct frame) <= FRAME_ROOM, "the frame fits");
 
 static const uint8_t guest_regs[8] = { RAX, GUEST_CX, RDX, RBX, GUEST_SP, RBP, RSI, RDI };
@@ -812,6 +859,7 @@ bool xlate_run(struct xlate *x, struct trace *t)
 	set_budget(x);
 	x->flags = host_flags(c);
 	describe_segments(c, &x->frame);
+	describe_state(c, &x->frame);
 	((enter_fn *)(uintptr_t)x->enter)(c, x, code);
 	return true;
 }

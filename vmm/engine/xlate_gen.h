@@ -27,6 +27,12 @@ struct frame {
 	uint64_t tmp;
 	uint64_t fs_ok, fs_base; /* ok: 4 GiB readable and writable from an aligned base; else 0 */
 	uint64_t gs_ok, gs_base;
+	uint64_t forwards;     /* DF is clear */
+	uint64_t x87_ok;       /* x87 state is in the host's unit, all exceptions masked, no #NM */
+	uint64_t sse_ok;       /* SSE instructions neither #UD nor #NM */
+	uint32_t x87_last;     /* site of the last x87 instruction that ran inline, and of the last with memory: */
+	uint32_t x87_last_mem; /* 0 none since c->fpu.fx was told (note_x87()) */
+	uint32_t x87_last_ea;
 };
 
 /* An instruction that may be left to the interpreter's handler. Addresses of code and sites have 32 bits. */
@@ -81,6 +87,8 @@ struct gen {
 	unsigned fars;
 	struct goto_stub stub[2];
 	unsigned stubs;
+	bool x87_known; /* x87_ok was seen to hold, and nothing since can have changed it */
+	bool sse_known;
 };
 
 /* xlate.c */

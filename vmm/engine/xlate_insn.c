@@ -9,6 +9,7 @@
  */
 #include <stddef.h>
 
+#include "vmm/engine/fpu.h"
 #include "vmm/engine/xlate_gen.h"
 
 static const uint8_t host_of[16] = {
@@ -659,6 +660,340 @@ static bool gen_exchanging(struct gen *g, const struct insn *in)
 	return true;
 }
 
+/* ---- strings, one element, upwards ---- */
+
+/* Leave the instruction when a word of the frame is 0. */
+static void gen_require(struct gen *g, unsigned frame_offset)
+{
+	emit_rm(&g->e, 8, 0x8b, RCX, at_base(RSP, (int32_t)frame_offset));
+	gen_pend(g, (struct pending){ .kind = PENDING_SITE, .site = gen_site(g), .jump = emit_jrcxz(&g->e) });
+}
+
+static void gen_step(struct gen *g, unsigned reg, unsigned size)
+{
+	emit_rm(&g->e, 4, 0x8d, reg, at_base(reg, (int32_t)size));
+}
+
+/* opcode is for bytes, the next one for words */
+static void gen_element(struct gen *g, const struct insn *in, unsigned opcode, unsigned reg, struct operand m)
+{
+	emit_rm(&g->e, in->opsize, opcode + (in->opsize != 1), reg, m);
+}
+
+static bool gen_string(struct gen *g, const struct insn *in)
+{
+	struct operand tmp = at_base(RSP, offsetof(struct frame, tmp));
+	bool source = in->op != OP_STOS && in->op != OP_SCAS;
+	unsigned size = in->opsize;
+
+	if ((in->flags & (IF_REP | IF_REPNE)) || in->asize != 4 || (source && in->seg >= SEG_FS))
+		return false;
+	gen_require(g, offsetof(struct frame, forwards));
+	switch (in->op) {
+	case OP_MOVS:
+		gen_check(g, RSI, size, false, false);
+		gen_element(g, in, 0x8a, R9, at_index(RCX, RSI, 0, 0));
+		gen_element(g, in, 0x88, R9, tmp);
+		gen_check(g, RDI, size, true, false);
+		gen_element(g, in, 0x8a, R9, tmp);
+		gen_element(g, in, 0x88, R9, at_index(RCX, RDI, 0, 0));
+		break;
+	case OP_CMPS:
+		gen_check(g, RDI, size, false, false);
+		gen_element(g, in, 0x8a, R9, at_index(RCX, RDI, 0, 0));
+		gen_element(g, in, 0x88, R9, tmp);
+		gen_check(g, RSI, size, false, false);
+		gen_element(g, in, 0x8a, R9, at_index(RCX, RSI, 0, 0));
+		gen_element(g, in, 0x3a, R9, tmp);
+		break;
+	case OP_STOS:
+		gen_check(g, RDI, size, true, false);
+		gen_element(g, in, 0x88, RAX, at_index(RCX, RDI, 0, 0));
+		break;
+	case OP_LODS:
+		gen_check(g, RSI, size, false, false);
+		gen_element(g, in, 0x8a, RAX, at_index(RCX, RSI, 0, 0));
+		break;
+	default: /* SCAS */
+		gen_check(g, RDI, size, false, false);
+		gen_element(g, in, 0x3a, RAX, at_index(RCX, RDI, 0, 0));
+	}
+	if (source)
+		gen_step(g, RSI, size);
+	if (in->op != OP_LODS)
+		gen_step(g, RDI, size);
+	return true;
+}
+
+/* CLD, where it changes nothing. */
+static bool gen_cld(struct gen *g)
+{
+	gen_require(g, offsetof(struct frame, forwards));
+	return true;
+}
+
+/* ---- x87: the guest's own instruction, once its state is in the host's unit ---- */
+
+static void gen_require_x87(struct gen *g)
+{
+	if (!g->x87_known)
+		gen_require(g, offsetof(struct frame, x87_ok));
+	g->x87_known = true;
+}
+
+static void gen_note(struct gen *g, unsigned frame_offset)
+{
+	emit_rm(&g->e, 4, 0xc7, 0, at_base(RSP, (int32_t)frame_offset));
+	emit_u32(&g->e, gen_site(g));
+}
+
+/* FST, FSTP, FIST, FISTP by escape byte and opcode extension (SDM vol. 2 A.5) */
+static bool x87_stores(unsigned esc, unsigned reg)
+{
+	return (esc & 1) && (reg == 2 || reg == 3 || (esc == 7 && reg == 7));
+}
+
+static bool gen_x87_memory(struct gen *g, const struct insn *in)
+{
+	unsigned esc = in->imm2 >> 8 & 7, reg = in->imm2 >> 3 & 7;
+	bool write = x87_stores(esc, reg);
+	struct operand m;
+
+	if ((in->opsize != 2 && in->opsize != 4 && in->opsize != 8) || !segment_known(in, write) || in->seg >= SEG_FS)
+		return false;
+	gen_require_x87(g);
+	m = gen_memory(g, in, in->opsize, write);
+	emit_rm(&g->e, 4, 0xd8 + esc, reg, m);
+	gen_note(g, offsetof(struct frame, x87_last));
+	gen_note(g, offsetof(struct frame, x87_last_mem));
+	emit_rm(&g->e, 4, 0x89, m.index, at_base(RSP, offsetof(struct frame, x87_last_ea)));
+	return true;
+}
+
+/* What the guest loaded, which is not what the host's unit has. */
+static bool gen_fnstcw(struct gen *g, const struct insn *in)
+{
+	struct operand m;
+
+	if (!segment_known(in, true) || in->seg >= SEG_FS)
+		return false;
+	gen_require_x87(g);
+	m = gen_memory(g, in, 2, true);
+	emit_rm(&g->e, 8, 0x8b, R9, at_base(RSP, offsetof(struct frame, c)));
+	emit_rm(&g->e, 2, 0x8b, R9, at_base(R9, (int32_t)(offsetof(struct vcpu, fpu) + FX_FCW)));
+	emit_rm(&g->e, 2, 0x89, R9, m);
+	return true;
+}
+
+static bool gen_x87(struct gen *g, const struct insn *in)
+{
+	if (in->op == OP_FNSTCW)
+		return gen_fnstcw(g, in);
+	if (in->op == OP_FNSTSW && !(in->flags & IF_MEM)) {
+		gen_require_x87(g);
+		emit_bytes(&g->e, "\xdf\xe0", 2);
+		return true;
+	}
+	if (in->op == OP_FWAIT) {
+		gen_require_x87(g);
+		return true;
+	}
+	if (fpu_bind_state(in) || !fpu_bind_x87(in))
+		return false;
+	if ((in->imm2 & 0xc0) != 0xc0)
+		return gen_x87_memory(g, in);
+	gen_require_x87(g);
+	emit_u8(&g->e, 0xd8 | (in->imm2 >> 8 & 7));
+	emit_u8(&g->e, in->imm2 & 0xff);
+	gen_note(g, offsetof(struct frame, x87_last));
+	return true;
+}
+
+/* ---- SSE2 integers and moves: XMM registers stay in the vcpu, xmm0 is the temporary ---- */
+
+enum { XMM0 = 0, STEP_16 = 2 /* emit_rm() puts the prefix 66 */ };
+
+static void gen_require_sse(struct gen *g)
+{
+	if (!g->sse_known)
+		gen_require(g, offsetof(struct frame, sse_ok));
+	g->sse_known = true;
+}
+
+/* A guest XMM register; r9 holds the vcpu. */
+static struct operand xmm_home(unsigned offset)
+{
+	return at_base(R9, (int32_t)(offsetof(struct vcpu, fpu) + FX_XMM + offset));
+}
+
+static void gen_vcpu(struct gen *g)
+{
+	emit_rm(&g->e, 8, 0x8b, R9, at_base(RSP, offsetof(struct frame, c)));
+}
+
+static void gen_xmm_load(struct gen *g, unsigned offset)
+{
+	emit_rm(&g->e, STEP_16, 0x0f6f, XMM0, xmm_home(offset));
+}
+
+static void gen_xmm_store(struct gen *g, unsigned offset)
+{
+	emit_rm(&g->e, STEP_16, 0x0f7f, XMM0, xmm_home(offset));
+}
+
+/* 66 0F xx /r, by op - OP_PACKSSWB; 0 none */
+static const uint8_t vec_opcodes[] = {
+#define VEC(op, opcode) [OP_##op - OP_PACKSSWB] = opcode
+	VEC(PACKSSWB, 0x63),   VEC(PACKSSDW, 0x6b),   VEC(PACKUSWB, 0x67),  VEC(PUNPCKLBW, 0x60), VEC(PUNPCKLWD, 0x61),
+	VEC(PUNPCKLDQ, 0x62),  VEC(PUNPCKLQDQ, 0x6c), VEC(PUNPCKHBW, 0x68), VEC(PUNPCKHWD, 0x69), VEC(PUNPCKHDQ, 0x6a),
+	VEC(PUNPCKHQDQ, 0x6d), VEC(PADDB, 0xfc),      VEC(PADDW, 0xfd),     VEC(PADDD, 0xfe),     VEC(PADDQ, 0xd4),
+	VEC(PADDSB, 0xec),     VEC(PADDSW, 0xed),     VEC(PADDUSB, 0xdc),   VEC(PADDUSW, 0xdd),   VEC(PSUBB, 0xf8),
+	VEC(PSUBW, 0xf9),      VEC(PSUBD, 0xfa),      VEC(PSUBQ, 0xfb),     VEC(PSUBSB, 0xe8),    VEC(PSUBSW, 0xe9),
+	VEC(PSUBUSB, 0xd8),    VEC(PSUBUSW, 0xd9),    VEC(PMULLW, 0xd5),    VEC(PMULHW, 0xe5),    VEC(PMULHUW, 0xe4),
+	VEC(PMULUDQ, 0xf4),    VEC(PMADDWD, 0xf5),    VEC(PAVGB, 0xe0),     VEC(PAVGW, 0xe3),     VEC(PSADBW, 0xf6),
+	VEC(PMINUB, 0xda),     VEC(PMAXUB, 0xde),     VEC(PMINSW, 0xea),    VEC(PMAXSW, 0xee),    VEC(PCMPEQB, 0x74),
+	VEC(PCMPEQW, 0x75),    VEC(PCMPEQD, 0x76),    VEC(PCMPGTB, 0x64),   VEC(PCMPGTW, 0x65),   VEC(PCMPGTD, 0x66),
+	VEC(PAND, 0xdb),       VEC(PANDN, 0xdf),      VEC(POR, 0xeb),       VEC(PXOR, 0xef),
+#undef VEC
+};
+
+static unsigned vec_opcode(const struct insn *in)
+{
+	unsigned i = (unsigned)in->op - OP_PACKSSWB;
+
+	if (in->op == OP_PSHUFD)
+		return 0x70;
+	return in->op >= OP_PACKSSWB && i < sizeof(vec_opcodes) ? vec_opcodes[i] : 0;
+}
+
+static bool kinds_are(const struct insn *in, unsigned dst, unsigned src)
+{
+	return in->imm2 == VEC_KIND(dst, src);
+}
+
+/* 16 bytes of memory, aligned or the handler's to judge. */
+static struct operand gen_memory_16(struct gen *g, const struct insn *in, bool write, bool aligned)
+{
+	unsigned address = gen_ea(g, in);
+
+	gen_check(g, address, 16, write, aligned);
+	return at_index(RCX, address, 0, 0);
+}
+
+static bool gen_vec_arith(struct gen *g, const struct insn *in, unsigned opcode)
+{
+	bool memory = in->form == FORM_RM, shuffle = in->op == OP_PSHUFD;
+	unsigned dst = memory ? in->reg : in->rm;
+	struct operand src;
+
+	if (!(in->form == FORM_RR && kinds_are(in, VEC_XMM, VEC_XMM)) &&
+	    !(memory && kinds_are(in, VEC_XMM, VEC_NONE) && segment_known(in, false) && in->seg < SEG_FS))
+		return false;
+	gen_require_sse(g);
+	src = memory ? gen_memory_16(g, in, false, true) : xmm_home(in->reg);
+	gen_vcpu(g);
+	if (!shuffle)
+		gen_xmm_load(g, dst);
+	emit_rm(&g->e, STEP_16, 0x0f00 | opcode, XMM0, src);
+	if (shuffle)
+		emit_u8(&g->e, in->imm);
+	gen_xmm_store(g, dst);
+	return true;
+}
+
+/* All 16 bytes: MOVDQA, MOVDQU and kin. */
+static bool gen_vec_move(struct gen *g, const struct insn *in, bool aligned)
+{
+	struct operand m;
+
+	if (in->form == FORM_RR && kinds_are(in, VEC_XMM, VEC_XMM)) {
+		gen_require_sse(g);
+		gen_vcpu(g);
+		gen_xmm_load(g, in->reg);
+		gen_xmm_store(g, in->rm);
+		return true;
+	}
+	if ((in->form != FORM_RM && in->form != FORM_MR) || !segment_known(in, in->form == FORM_MR) || in->seg >= SEG_FS)
+		return false;
+	gen_require_sse(g);
+	m = gen_memory_16(g, in, in->form == FORM_MR, aligned);
+	gen_vcpu(g);
+	if (in->form == FORM_MR)
+		gen_xmm_load(g, in->reg);
+	emit_u8(&g->e, 0xf3); /* MOVDQU */
+	emit_rm(&g->e, 4, in->form == FORM_MR ? 0x0f7f : 0x0f6f, XMM0, m);
+	if (in->form == FORM_RM)
+		gen_xmm_store(g, in->reg);
+	return true;
+}
+
+static bool gen_movd(struct gen *g, const struct insn *in)
+{
+	struct operand m;
+
+	if (in->form == FORM_RR && kinds_are(in, VEC_XMM, VEC_GPR)) {
+		gen_require_sse(g);
+		gen_vcpu(g);
+		emit_rr(&g->e, STEP_16, 0x0f6e, XMM0, host(in->reg));
+		gen_xmm_store(g, in->rm);
+		return true;
+	}
+	if (in->form == FORM_RR && kinds_are(in, VEC_GPR, VEC_XMM)) {
+		gen_require_sse(g);
+		gen_vcpu(g);
+		emit_rm(&g->e, 4, 0x8b, host(in->rm), xmm_home(in->reg));
+		return true;
+	}
+	if (!segment_known(in, in->form == FORM_MR) || in->seg >= SEG_FS)
+		return false;
+	if (in->form == FORM_RM && kinds_are(in, VEC_XMM, VEC_NONE)) {
+		gen_require_sse(g);
+		m = gen_memory(g, in, 4, false);
+		gen_vcpu(g);
+		emit_rm(&g->e, STEP_16, 0x0f6e, XMM0, m);
+		gen_xmm_store(g, in->reg);
+		return true;
+	}
+	if (in->form != FORM_MR || !kinds_are(in, VEC_NONE, VEC_XMM))
+		return false;
+	gen_require_sse(g);
+	m = gen_memory(g, in, 4, true);
+	gen_vcpu(g);
+	emit_rm(&g->e, 4, 0x8b, R9, xmm_home(in->reg));
+	emit_rm(&g->e, 4, 0x89, R9, m);
+	return true;
+}
+
+static bool gen_pmovmskb(struct gen *g, const struct insn *in)
+{
+	if (in->form != FORM_RR || !kinds_are(in, VEC_GPR, VEC_XMM))
+		return false;
+	gen_require_sse(g);
+	gen_vcpu(g);
+	gen_xmm_load(g, in->reg);
+	emit_rr(&g->e, STEP_16, 0x0fd7, host(in->rm), XMM0);
+	return true;
+}
+
+static bool gen_vec(struct gen *g, const struct insn *in)
+{
+	unsigned opcode = vec_opcode(in);
+
+	if (opcode)
+		return gen_vec_arith(g, in, opcode);
+	switch (in->op) {
+	case OP_MOVDQA:
+	case OP_MOVAPS:
+	case OP_MOVAPD: return gen_vec_move(g, in, true);
+	case OP_MOVDQU:
+	case OP_MOVUPS:
+	case OP_MOVUPD: return gen_vec_move(g, in, false);
+	case OP_MOVD: return gen_movd(g, in);
+	case OP_PMOVMSKB: return gen_pmovmskb(g, in);
+	default: return false;
+	}
+}
+
 /* ---- the ends of blocks ---- */
 
 static uint32_t rip_after(const struct gen *g, const struct insn *in)
@@ -746,13 +1081,20 @@ static bool gen_ret(struct gen *g, const struct insn *in)
 
 /* ---- all ---- */
 
+static void gen_sized(struct emit *e, const struct insn *in, unsigned opcode)
+{
+	if (in->opsize == 2)
+		emit_u8(e, 0x66);
+	emit_u8(e, opcode);
+}
+
 static bool gen_short(struct gen *g, const struct insn *in)
 {
 	struct emit *e = &g->e;
 
 	switch (in->op) {
-	case OP_CBW: emit_bytes(e, &"\x66\x98"[in->opsize == 4], in->opsize == 4 ? 1 : 2); return true;
-	case OP_CWD: emit_bytes(e, &"\x66\x99"[in->opsize == 4], in->opsize == 4 ? 1 : 2); return true;
+	case OP_CBW: gen_sized(e, in, 0x98); return true;
+	case OP_CWD: gen_sized(e, in, 0x99); return true;
 	case OP_LAHF: emit_u8(e, 0x9f); return true;
 	case OP_SAHF: emit_u8(e, 0x9e); return true;
 	case OP_CLC: emit_u8(e, 0xf8); return true;
@@ -807,6 +1149,12 @@ static bool gen_by_op(struct gen *g, const struct insn *in)
 	case OP_XADD:
 	case OP_CMPXCHG: return gen_exchanging(g, in);
 	case OP_BSWAP: return gen_bswap(g, in);
+	case OP_MOVS:
+	case OP_CMPS:
+	case OP_STOS:
+	case OP_LODS:
+	case OP_SCAS: return gen_string(g, in);
+	case OP_CLD: return gen_cld(g);
 	case OP_JCXZ:
 	case OP_LOOP: return gen_counted(g, in);
 	case OP_JMP: return gen_jmp(g, in);
@@ -818,6 +1166,10 @@ static bool gen_by_op(struct gen *g, const struct insn *in)
 
 bool gen_insn(struct gen *g, const struct insn *in)
 {
+	if (in->op >= OP_FLD && in->op <= OP_FSETPM287_NOP)
+		return gen_x87(g, in);
+	if (in->op >= OP_MOVD)
+		return gen_vec(g, in);
 	if (in->op >= OP_ADD && in->op <= OP_CMP)
 		return gen_alu(g, in);
 	if (in->op >= OP_ROL && in->op <= OP_SAR)
