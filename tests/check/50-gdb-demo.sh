@@ -71,7 +71,7 @@ reverse-stepi
 stepi
 printf "one: %d\n", $icount
 END
-said "backward" 'pic_init\(\);' 'serial_init\(\);' 'desc_init in section' 'desc_init\(\);' 'Breakpoint 1, kernel_main' 'first again: 1' 'identity: 1' 'No more reverse-execution history' \
+said "backward" 'pic_init\(\);' 'serial_init\(\);' 'desc_init .*in section' 'desc_init\(\);' 'Breakpoint 1, kernel_main' 'first again: 1' 'identity: 1' 'No more reverse-execution history' \
 	'begin: 0' 'No more reverse-execution history' 'one: 1'
 
 # ---- the end of history
