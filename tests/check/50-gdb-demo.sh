@@ -231,11 +231,11 @@ said "unmapped memory" 'Cannot access memory at address 0xdead0000'
 
 # ---- the statuses
 echo 'no-such-command' >"$scratch/bad.gdb"
-timeout 60 "$RINGSIDE" debug --symbols "$demo" --command "$scratch/bad.gdb" --batch "$trace" >"$scratch/out" 2>&1 </dev/null
+TMPDIR=$scratch timeout 60 "$RINGSIDE" debug --symbols "$demo" --command "$scratch/bad.gdb" --batch "$trace" >"$scratch/out" 2>&1 </dev/null
 ok "a script that fails: status 1" equal $? 1
-timeout 60 "$RINGSIDE" debug --gdb /nonexistent/gdb "$trace" >"$scratch/out" 2>&1 </dev/null
+TMPDIR=$scratch timeout 60 "$RINGSIDE" debug --gdb /nonexistent/gdb "$trace" >"$scratch/out" 2>&1 </dev/null
 ok "no such gdb: status 5" equal $? 5
-left=$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'ringside-??????' -newer "$trace" -type d 2>/dev/null | wc -l)
+left=$(find "$scratch" -maxdepth 1 -name 'ringside-*' | wc -l)
 ok "nothing is left behind" equal "$left" 0
 
 # ---- n steps and n steps back, anywhere, in every guest
