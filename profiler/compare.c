@@ -169,24 +169,14 @@ static bool side_agrees(struct compare *c, const struct compare_side *s, const c
 	return true;
 }
 
-/* How often chance alone puts all runs of one side above all of the other. */
-static double chance_apart(size_t n, size_t m)
-{
-	double p = 1;
-
-	for (size_t i = 1; i <= n; i++)
-		p *= (double)i / (double)(m + i);
-	return p;
-}
-
 static bool enough_runs(struct compare *c)
 {
 	size_t n = c->side[0]->run_count, m = c->side[1]->run_count;
 	size_t need = 1;
 
-	if (c->options->quiet_host || chance_apart(n, m) < c->options->alpha)
+	if (c->options->quiet_host || stats_chance_apart(n, m) < c->options->alpha)
 		return true;
-	while (chance_apart(need, need) >= c->options->alpha)
+	while (stats_chance_apart(need, need) >= c->options->alpha)
 		need++;
 	note(c,
 	     "%zu and %zu recordings: a busier host cannot be told from a slower handler, so costs decide nothing; it "

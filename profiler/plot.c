@@ -212,3 +212,62 @@ int plot_table(const char *path, const struct report *r, const struct profile_ta
 		rc = write_script(path, r, t, err);
 	return rc ? rc : run_gnuplot(path, err);
 }
+
+/* ---- a series ------------------------------------------------------------------------------------------------ */
+
+#define SERIES_LABELS 30 /* on the axis; of more, every n-th */
+
+static int write_series(const char *path, const struct plot_series *s, struct vm_error *err)
+{
+	size_t each = s->count / SERIES_LABELS + 1;
+	FILE *f = open_beside(path, ".dat", err);
+
+	if (!f)
+		return -EIO;
+	fprintf(f, "# run p50 label after_the_step\n");
+	for (size_t i = 0; i < s->count; i++) {
+		char label[32];
+
+		snprintf(label, sizeof(label), "%s", i % each ? "" : s->labels[i]);
+		for (char *c = label; *c; c++)
+			if (*c == '"' || *c == '\\')
+				*c = '\'';
+		fprintf(f, "%zu %.0f \"%s\" %d\n", i, s->values[i], label, s->step && i >= s->step);
+	}
+	return close_checked(f, path, err);
+}
+
+static int script_series(const char *path, const struct plot_series *s, struct vm_error *err)
+{
+	FILE *f = open_beside(path, ".gp", err);
+
+	if (!f)
+		return -EIO;
+	fprintf(f, "set terminal %s size %d,420\nset output ", terminal_of(path), PLOT_WIDTH);
+	quoted(f, path);
+	fprintf(f, "\ndata = ");
+	quoted(f, path);
+	fprintf(f, ".'.dat'\nset title ");
+	quoted(f, s->title);
+	fprintf(f, "\nset border 3 lc '#888888'\nset tics nomirror scale 0.5 textcolor '#333333'\n"
+	           "set grid ytics lc '#dddddd' lt 1\nset xtics rotate by -40\nset ylabel 'p50, cycles'\n"
+	           "set yrange [0:*]\nset offsets 0.5, 0.5, graph 0.1, 0\nunset key\n");
+	if (s->step)
+		fprintf(f, "set arrow 1 from %zu - 0.5, graph 0 to %zu - 0.5, graph 1 nohead lw 1.5 dt 2 lc '#b8322a'\n",
+		        s->step, s->step);
+	fprintf(f, "plot data using 1:2 with lines lc '#a9c4e0', \\\n"
+	           "     '' using 1:($4 > 0.5 ? NaN : $2):xtic(3) with points pt 7 lc '#3b6ea5', \\\n"
+	           "     '' using 1:($4 > 0.5 ? $2 : NaN) with points pt 7 lc '#b8322a'\n");
+	return close_checked(f, path, err);
+}
+
+int plot_series(const char *path, const struct plot_series *series, struct vm_error *err)
+{
+	int rc;
+
+	if (!terminal_of(path))
+		return vm_fail(err, -EINVAL, "%s: a plot ends in .png or .svg", path);
+	rc = write_series(path, series, err);
+	rc = rc ? rc : script_series(path, series, err);
+	return rc ? rc : run_gnuplot(path, err);
+}

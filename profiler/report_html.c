@@ -22,8 +22,9 @@ static const char style[] =
         "td.bar{background-repeat:no-repeat;background-size:var(--w) "
         "100%;background-image:linear-gradient(#cfe0f2,#cfe0f2)}\n"
         ".note{background:#fff3d6;padding:.4rem .7rem}p.small{color:#555;font-size:.9em}\n"
-        "figure{margin:1rem 0}figure svg{width:100%;height:auto}\n"
-        "@media print{body{font-size:10px;max-width:none}.box{overflow:visible}th,td{padding:.05rem .3rem}\n"
+        "figure{margin:1rem 0;overflow-x:auto}figure svg{width:100%;min-width:42rem;height:auto}\n"
+        "@media print{body{font-size:10px;max-width:none}.box,figure{overflow:visible}figure "
+        "svg{min-width:0}th,td{padding:.05rem .3rem}\n"
         "h2{break-after:avoid}tr,figure{break-inside:avoid}}\n";
 
 /* Text from traces and guests' symbol tables: nothing in it is markup. */

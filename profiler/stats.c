@@ -116,6 +116,15 @@ int stats_correct(double *p, size_t n, enum stats_correction how)
 	return 0;
 }
 
+double stats_chance_apart(size_t n, size_t m)
+{
+	double p = 1;
+
+	for (size_t i = 1; i <= n; i++)
+		p *= (double)i / (double)(m + i);
+	return p;
+}
+
 uint32_t stats_percentile(const uint32_t *a, size_t n, unsigned percent)
 {
 	size_t rank = (size_t)(((unsigned __int128)n * percent + 99) / 100);

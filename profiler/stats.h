@@ -22,6 +22,9 @@ struct mann_whitney stats_mann_whitney(const uint32_t *a, size_t na, const uint3
 enum stats_correction { CORRECT_HOLM, CORRECT_BH, CORRECT_NONE };
 int stats_correct(double *p, size_t n, enum stats_correction how); /* 0 or -ENOMEM */
 
+/* How often chance alone puts all of n values above all of m others: 1 / binomial(n + m, n). */
+double stats_chance_apart(size_t n, size_t m);
+
 /* The smallest value that at least p percent (1..100) do not exceed. a ascending, n >= 1. */
 uint32_t stats_percentile(const uint32_t *a, size_t n, unsigned percent);
 

@@ -17,6 +17,7 @@ int cmd_debug(int argc, const char **argv);
 int cmd_profile(int argc, const char **argv);
 int cmd_compare(int argc, const char **argv);
 int cmd_symbols(int argc, const char **argv);
+int cmd_history(int argc, const char **argv);
 int cmd_trace(int argc, const char **argv);
 
 /* Finds argv[0] in the table (its last entry has no name) and runs it; prints the table for -h, --help and none. `name` is the program's. */

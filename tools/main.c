@@ -17,6 +17,7 @@ static const struct command commands[] = {
 	{ "profile", cmd_profile, "say what each event of a trace cost, and where" },
 	{ "compare", cmd_compare, "compare two recordings: a regression gate" },
 	{ "symbols", cmd_symbols, "make a symbol file for gdb from a kernel image or System.map" },
+	{ "history", cmd_history, "what runs cost over time: a store, steps, a gate" },
 	{ "trace", cmd_trace, "info, dump, check: look into a trace" },
 	{ "version", cmd_version, "print the version" },
 	{ NULL, NULL, NULL },
