@@ -235,7 +235,7 @@ TMPDIR=$scratch timeout 60 "$RINGSIDE" debug --symbols "$demo" --command "$scrat
 ok "a script that fails: status 1" equal $? 1
 TMPDIR=$scratch timeout 60 "$RINGSIDE" debug --gdb /nonexistent/gdb "$trace" >"$scratch/out" 2>&1 </dev/null
 ok "no such gdb: status 5" equal $? 5
-left=$(find "$scratch" -maxdepth 1 -name 'ringside-*' | wc -l)
+left=$(find "$scratch" -mindepth 1 -maxdepth 1 -name 'ringside-*' | wc -l)
 ok "nothing is left behind" equal "$left" 0
 
 # ---- n steps and n steps back, anywhere, in every guest
