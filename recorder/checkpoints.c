@@ -20,9 +20,9 @@
 #include "vmm/bug.h"
 #include "vmm/snapshot.h"
 
-#define PART_PAGES 2048     /* 8 MiB */
-#define PARTS_MAX 8         /* on their way at most */
-#define BYTES_A_PAGE 1500   /* a guess, until there are figures */
+#define PART_PAGES 2048   /* 8 MiB */
+#define PARTS_MAX 8       /* on their way at most */
+#define BYTES_A_PAGE 1500 /* a guess, until there are figures */
 #define DB_PAGE 4096u
 #define CONTENT_ROOM_FIRST (1u << 14)
 
@@ -60,7 +60,7 @@ struct checkpoints {
 	pthread_mutex_t lock;
 	pthread_cond_t room;
 	struct part *head, **tail, *spare;
-	unsigned parts;   /* taken and not yet stored */
+	unsigned parts; /* taken and not yet stored */
 	bool fresh;
 	bool given_up;
 	_Atomic uint64_t stat_count, stat_bytes, stat_pages;
@@ -72,7 +72,7 @@ struct checkpoints {
 	uint64_t *page;        /* the list of the checkpoint in progress */
 	int64_t *content;
 	size_t listed, list_room;
-	uint8_t *pack;         /* PACK_PAGES_MAX pages, `packed` of them filled: contents next_content - packed on */
+	uint8_t *pack; /* PACK_PAGES_MAX pages, `packed` of them filled: contents next_content - packed on */
 	uint32_t packed;
 	struct bytes value;
 };
@@ -431,7 +431,8 @@ static int store_page(struct checkpoints *k, struct db *db, struct codec *codec,
 	return k->packed == PACK_PAGES_MAX ? flush_pack(k, db, codec, err) : 0;
 }
 
-static int store_list(struct checkpoints *k, struct db *db, struct codec *codec, const struct part *p, struct vm_error *err)
+static int store_list(struct checkpoints *k, struct db *db, struct codec *codec, const struct part *p,
+                      struct vm_error *err)
 {
 	struct resume r = { .icount = p->icount,
 		            .state = (uint8_t *)(uintptr_t)p->state,

@@ -522,7 +522,8 @@ int codec_pack_resume(struct codec *c, uint64_t seq, const struct resume *r, str
 	m.page = r->page;
 	m.content = r->content;
 	page_distances(r->page, r->content, r->pages);
-	rc = seal(c, (struct place){ CONTENT_RESUME, key, sizeof(key) }, &r->icount, sizeof(r->icount), &m.base, true, out);
+	rc = seal(c, (struct place){ CONTENT_RESUME, key, sizeof(key) }, &r->icount, sizeof(r->icount), &m.base, true,
+	          out);
 	BUG_ON(!page_sums(r->page, r->content, r->pages, UINT64_MAX));
 	return rc;
 }

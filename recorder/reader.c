@@ -317,7 +317,8 @@ int trace_page_load(struct trace_reader *r, int64_t content, uint8_t *page, stru
 }
 
 /* What every page of RAM holds at a checkpoint, by number; the state of the last one applied goes to *last. */
-static int contents_at(struct trace_reader *r, size_t number, int64_t *content, struct trace_state *last, struct vm_error *err)
+static int contents_at(struct trace_reader *r, size_t number, int64_t *content, struct trace_state *last,
+                       struct vm_error *err)
 {
 	int rc = 0;
 
@@ -337,11 +338,12 @@ static int restore_state(struct trace_reader *r, const struct trace_state *s, st
 
 	if (!rc && s->progress)
 		rc = vm_progress_load(vm, s->progress, s->progress_len, &why);
-	return rc ? vm_fail(err, rc, "%s: the checkpoint at event %llu: %s", r->path, (unsigned long long)s->seq, why.text) : 0;
+	return rc ? vm_fail(err, rc, "%s: the checkpoint at event %llu: %s", r->path, (unsigned long long)s->seq, why.text)
+	          : 0;
 }
 
-int trace_reader_restore_at(struct trace_reader *r, size_t number, struct vm *vm, uint8_t **devices, size_t *devices_len,
-                            struct vm_error *err)
+int trace_reader_restore_at(struct trace_reader *r, size_t number, struct vm *vm, uint8_t **devices,
+                            size_t *devices_len, struct vm_error *err)
 {
 	uint64_t page, pages = r->meta.config.memory / PAGE_BYTES;
 	struct trace_state s = { 0 };
@@ -919,8 +921,8 @@ static int sum_pages(struct trace_reader *r, const struct trace_state *s, struct
 	return rc;
 }
 
-static int check_state_event(struct trace_reader *r, struct trace_cursor *c, const struct trace_state *s, const struct memory_sum *m,
-                             struct vm_error *err)
+static int check_state_event(struct trace_reader *r, struct trace_cursor *c, const struct trace_state *s,
+                             const struct memory_sum *m, struct vm_error *err)
 {
 	struct event ev = { 0 };
 	int rc = trace_cursor_seek(c, s->seq - 1, err);

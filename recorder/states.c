@@ -48,7 +48,7 @@ struct states {
 	size_t states, state_room;
 	struct pack_ref *pack;
 	size_t packs, pack_room;
-	bool loaded;             /* base and base_first */
+	bool loaded; /* base and base_first */
 	struct checkpoint base;
 	uint64_t *base_first;
 	uint64_t base_pages;
@@ -66,7 +66,8 @@ static int no_memory(const struct states *s, struct vm_error *err)
 	return vm_fail(err, -ENOMEM, "%s: out of memory", s->path);
 }
 
-static int unpacked(const struct states *s, struct vm_error *err, int rc, enum db_table table, uint64_t key, const char *why)
+static int unpacked(const struct states *s, struct vm_error *err, int rc, enum db_table table, uint64_t key,
+                    const char *why)
 {
 	if (rc == -ENOMEM)
 		return no_memory(s, err);
@@ -162,8 +163,8 @@ void states_close(struct states *s)
 	free(s);
 }
 
-int states_open(struct states **out, struct db *db, struct codec *codec, const char *path, const struct trace_meta *meta,
-                struct vm_error *err)
+int states_open(struct states **out, struct db *db, struct codec *codec, const char *path,
+                const struct trace_meta *meta, struct vm_error *err)
 {
 	struct states *s = calloc(1, sizeof(*s));
 	struct walk w = { .s = s, .err = err };
@@ -364,7 +365,8 @@ int states_page(struct states *s, int64_t content, uint8_t *page, struct vm_erro
 	} else {
 		i = s->packs ? last_at_most(&s->pack[0].first, s->packs, sizeof(*s->pack), (uint64_t)content) : 0;
 		if (!s->packs || (uint64_t)content - s->pack[i].first >= s->pack[i].count)
-			return vm_fail(err, -EBADMSG, "%s: packs: page contents %lld are not there", s->path, (long long)content);
+			return vm_fail(err, -EBADMSG, "%s: packs: page contents %lld are not there", s->path,
+			               (long long)content);
 		first = s->pack[i].first;
 		rc = get_group(s, s->base.runs + i, &pages, err);
 	}
@@ -405,7 +407,8 @@ static int load_later(struct states *s, size_t number, struct resume *r, struct 
 {
 	const struct state_ref *ref = &s->state[number];
 	const char *why = NULL;
-	int rc = codec_unpack_resume(s->codec, ref->seq, ref->value, ref->len, s->meta->config.memory / PAGE_BYTES, r, &why);
+	int rc = codec_unpack_resume(s->codec, ref->seq, ref->value, ref->len, s->meta->config.memory / PAGE_BYTES, r,
+	                             &why);
 
 	return unpacked(s, err, rc, DB_RESUME, ref->seq, why);
 }

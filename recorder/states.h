@@ -13,8 +13,8 @@
 struct states;
 
 /* All borrowed: they must outlive the states. */
-int states_open(struct states **out, struct db *db, struct codec *codec, const char *path, const struct trace_meta *meta,
-                struct vm_error *err);
+int states_open(struct states **out, struct db *db, struct codec *codec, const char *path,
+                const struct trace_meta *meta, struct vm_error *err);
 void states_close(struct states *s); /* NULL is fine */
 
 /* As the functions of trace.h that they stand behind. */

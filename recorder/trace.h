@@ -17,7 +17,7 @@ struct trace_meta_file { /* an input file of the recording: told, not needed */
 	char role[16];   /* kernel, initrd, module */
 	char name[256];  /* base name */
 	uint64_t bytes;
-	uint64_t hash;   /* XXH3-64 */
+	uint64_t hash; /* XXH3-64 */
 };
 
 #define TRACE_MAX_FILES 16
@@ -25,30 +25,30 @@ struct trace_meta_file { /* an input file of the recording: told, not needed */
 /* The header, committed before the first instruction; and the summary, rewritten at each commit. */
 struct trace_meta {
 	uint32_t format_version;
-	char writer[64];              /* program and version that wrote it */
-	char engine[16];              /* "interp" */
+	char writer[64]; /* program and version that wrote it */
+	char engine[16]; /* "interp" */
 	char cpu_model[32];
 	struct vm_config config;
-	char command_line[4096];      /* guest's */
+	char command_line[4096]; /* guest's */
 	uint32_t file_count;
 	struct trace_meta_file files[TRACE_MAX_FILES];
-	int64_t created;              /* seconds since 1970 UTC; not part of the digest */
-	char host[128];               /* host processor; not part of the digest */
-	uint64_t tsc_hz;              /* host cycle counter's frequency, 0 unknown; for cost columns */
+	int64_t created; /* seconds since 1970 UTC; not part of the digest */
+	char host[128];  /* host processor; not part of the digest */
+	uint64_t tsc_hz; /* host cycle counter's frequency, 0 unknown; for cost columns */
 
 	/* summary, valid up to the last commit */
-	bool complete;                /* an EV_END was committed */
-	uint64_t events;              /* committed events */
-	uint64_t icount;              /* icount of the last committed event */
-	uint64_t digest;              /* XXH3-64 chain over all deterministic columns of all committed chunks and the header's
+	bool complete;        /* an EV_END was committed */
+	uint64_t events;      /* committed events */
+	uint64_t icount;      /* icount of the last committed event */
+	uint64_t digest;      /* XXH3-64 chain over all deterministic columns of all committed chunks and the header's
 	                                 deterministic part: equal for two recordings of the same deterministic run */
-	uint64_t event_bytes;         /* stored bytes of event chunks (compressed, headers included) */
+	uint64_t event_bytes; /* stored bytes of event chunks (compressed, headers included) */
 	uint64_t cost_bytes;
-	uint64_t run_ns;              /* host wall time of the run so far */
+	uint64_t run_ns; /* host wall time of the run so far */
 	uint64_t console_bytes;
-	uint64_t pack_ns;             /* host processor time of the packing thread so far: beside run_ns, not in it */
-	struct vm_counters counters;  /* at the end of the run */
-	bool has_final;               /* the two below are set */
+	uint64_t pack_ns;            /* host processor time of the packing thread so far: beside run_ns, not in it */
+	struct vm_counters counters; /* at the end of the run */
+	bool has_final;              /* the two below are set */
 	uint64_t final_registers, final_memory; /* the guest's digests after the last event */
 };
 
@@ -65,9 +65,9 @@ struct trace_meta {
 struct trace_writer;
 
 struct trace_writer_options {
-	bool overwrite;          /* an existing file is replaced; otherwise -EEXIST */
-	uint64_t map_size;       /* initial LMDB map in bytes; grows by itself; 0 = default */
-	unsigned commit_ms;      /* commit at least this often; 0 = default 100 */
+	bool overwrite;     /* an existing file is replaced; otherwise -EEXIST */
+	uint64_t map_size;  /* initial LMDB map in bytes; grows by itself; 0 = default */
+	unsigned commit_ms; /* commit at least this often; 0 = default 100 */
 	/* Percent by which checkpoints may make the trace grow; 0 = default: TRACE_CHECKPOINT_PERCENT, or TRACE_CHECKPOINT_FLOOR
 	 * bytes where that is more; negative: none are stored. */
 	int checkpoint_budget;
@@ -86,7 +86,7 @@ void trace_writer_console(struct trace_writer *w, enum vm_stream stream, const u
 /* So far, for progress display; callable from the vCPU thread at any time, cheap. */
 struct trace_writer_stats {
 	uint64_t events, bytes, chunks, commits;
-	uint64_t pack_ns; /* CPU time of the packing thread */
+	uint64_t pack_ns;                       /* CPU time of the packing thread */
 	uint64_t checkpoints, checkpoint_bytes; /* stored after the first, and what they took */
 };
 void trace_writer_get_stats(const struct trace_writer *w, struct trace_writer_stats *out);
@@ -123,7 +123,7 @@ struct trace_state {
 	uint64_t seq, icount;
 	uint8_t *state, *progress, *devices; /* progress (in number 0) and devices may be absent: NULL, 0 */
 	size_t state_len, progress_len, devices_len;
-	uint64_t *page;                      /* ascending, below the number of pages of RAM */
+	uint64_t *page; /* ascending, below the number of pages of RAM */
 	int64_t *content;
 	size_t pages;
 };
@@ -134,8 +134,8 @@ void trace_state_free(struct trace_state *s);
 int trace_page_load(struct trace_reader *r, int64_t content, uint8_t *page, struct vm_error *err);
 /* Set up a freshly created VM (made with meta->config) from a checkpoint. devices (may be NULL) gets a copy of the
  * devices' state, for free(); NULL when there is none. */
-int trace_reader_restore_at(struct trace_reader *r, size_t number, struct vm *vm, uint8_t **devices, size_t *devices_len,
-                            struct vm_error *err);
+int trace_reader_restore_at(struct trace_reader *r, size_t number, struct vm *vm, uint8_t **devices,
+                            size_t *devices_len, struct vm_error *err);
 
 /* Set up a freshly created VM (made with meta->config) from checkpoint 0: RAM and registers. */
 int trace_reader_restore(struct trace_reader *r, struct vm *vm, struct vm_error *err);
@@ -165,6 +165,7 @@ int trace_console_each(struct trace_reader *r,
                        void *self, struct vm_error *err);
 
 /* Read everything there is, verify checksums, digests, order and references: 0 or the first error. progress may be NULL (0..1). */
-int trace_reader_check(struct trace_reader *r, void (*progress)(void *self, double done), void *self, struct vm_error *err);
+int trace_reader_check(struct trace_reader *r, void (*progress)(void *self, double done), void *self,
+                       struct vm_error *err);
 
 #endif

@@ -787,8 +787,9 @@ int trace_writer_create(struct trace_writer **out, const char *path, const struc
 	take_header(&w->meta, meta);
 	w->commit_ms = o->commit_ms ? o->commit_ms : COMMIT_MS;
 	clock_gettime(CLOCK_MONOTONIC, &w->start);
-	rc = o->checkpoint_budget < 0 ? 0 : checkpoints_create(&w->checkpoints, vm, o->checkpoint_budget,
-	                                                           o->checkpoint_spacing);
+	rc = o->checkpoint_budget < 0
+	             ? 0
+	             : checkpoints_create(&w->checkpoints, vm, o->checkpoint_budget, o->checkpoint_spacing);
 	rc = rc ? out_of_memory(err) : db_create(&w->db, path, o->overwrite, o->map_size, err);
 	rc = rc ? rc : store_header(w, err);
 	rc = rc ? rc : store_checkpoint(w, vm, err);

@@ -26,8 +26,8 @@ static void compare(struct tracker *k, const char *what, uint64_t at, unsigned s
 	if (((trace ^ devices) & mask) == 0 || *k->differs)
 		return;
 	snprintf(k->differs, sizeof(k->differs), "%s %llx, icount %llu: the trace has %llx, the devices say %llx", what,
-	         (unsigned long long)at, (unsigned long long)vm_clock(k->vm)->icount_now, (unsigned long long)(trace & mask),
-	         (unsigned long long)(devices & mask));
+	         (unsigned long long)at, (unsigned long long)vm_clock(k->vm)->icount_now,
+	         (unsigned long long)(trace & mask), (unsigned long long)(devices & mask));
 }
 
 static uint32_t track_pio_read(void *self, uint16_t port, unsigned size)
@@ -82,7 +82,8 @@ static void track_poll(void *self, const struct vm_now *now, struct vm_turn *tur
 	if (turn->input)
 		machine_receive(k->machine, turn->input, turn->input_len);
 	if (turn->vector >= 0) /* time that HLT skipped is in the clock since a moment ago */
-		compare(k, "interrupt at event time", now->vns, 2, (uint64_t)turn->vector, (uint64_t)machine_acknowledge(k->machine));
+		compare(k, "interrupt at event time", now->vns, 2, (uint64_t)turn->vector,
+		        (uint64_t)machine_acknowledge(k->machine));
 }
 
 static bool track_idle(void *self, const struct vm_now *now)
@@ -134,7 +135,8 @@ static int run(uint64_t icount, struct tracker *k, struct replay_input *in, stru
 	if (rc)
 		return rc;
 	if (d->diverged)
-		return vm_fail(err, -EBADMSG, "the run diverges from the trace at event %llu: %s", (unsigned long long)d->seq, d->what);
+		return vm_fail(err, -EBADMSG, "the run diverges from the trace at event %llu: %s",
+		               (unsigned long long)d->seq, d->what);
 	if (*k->differs)
 		return vm_fail(err, -EBADMSG, "these are not the devices of the recording: %s", k->differs);
 	if (stop.reason != STOP_NONE)
@@ -172,8 +174,8 @@ static int count_left(struct trace_reader *r, uint64_t seq, struct golive_result
 	return rc;
 }
 
-int golive(struct trace_reader *reader, uint64_t icount, struct vm *vm, struct machine *machine, struct golive_result *out,
-           struct vm_error *err)
+int golive(struct trace_reader *reader, uint64_t icount, struct vm *vm, struct machine *machine,
+           struct golive_result *out, struct vm_error *err)
 {
 	struct replay_input_options options = { .clock = vm_clock(vm), .tsc_offset = &vm_vcpu(vm)->tsc_offset };
 	struct tracker k = { .vm = vm, .machine = machine };

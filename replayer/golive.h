@@ -14,9 +14,9 @@
 #include "vmm/dev/machine.h"
 
 struct golive_result {
-	uint64_t icount, event;     /* where it is: next event of the trace */
-	uint64_t events_left;       /* of the trace, after that */
-	uint64_t inputs_left;       /* outside inputs among them: they will not come again */
+	uint64_t icount, event; /* where it is: next event of the trace */
+	uint64_t events_left;   /* of the trace, after that */
+	uint64_t inputs_left;   /* outside inputs among them: they will not come again */
 	uint64_t input_bytes_left;
 };
 
@@ -25,7 +25,7 @@ struct golive_result {
  * Afterwards the VM's plugs are gone, and its TLB is empty, as in a VM restored from a checkpoint 0 that is made of it now.
  * -ERANGE: no moment of the trace. -ENOTSUP: no devices' state to begin from. -EBADMSG: trace broken, diverging, or of other devices.
  */
-int golive(struct trace_reader *reader, uint64_t icount, struct vm *vm, struct machine *machine, struct golive_result *out,
-           struct vm_error *err);
+int golive(struct trace_reader *reader, uint64_t icount, struct vm *vm, struct machine *machine,
+           struct golive_result *out, struct vm_error *err);
 
 #endif

@@ -45,7 +45,7 @@ struct moments {
 	size_t made_count, made_room;
 	uint32_t free_made; /* index plus one */
 	uint64_t bytes;
-	struct trace_state *state; /* of each checkpoint in the trace; those with `state` set are loaded */
+	struct trace_state *state;   /* of each checkpoint in the trace; those with `state` set are loaded */
 	uint8_t fresh[PROGRESS_MAX]; /* progress of a new VM, for checkpoints that have none */
 	size_t fresh_len;
 };

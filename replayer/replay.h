@@ -12,7 +12,7 @@
 struct replay;
 
 struct replay_options {
-	uint64_t to;        /* stop at this icount; UINT64_MAX = to the end */
+	uint64_t to; /* stop at this icount; UINT64_MAX = to the end */
 	bool seek;   /* begin at the checkpoint before `to` instead of at the beginning */
 	/* Console bytes as they are reached. May be NULL. */
 	void (*console)(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len);
@@ -24,21 +24,21 @@ struct replay_options {
 
 struct replay_divergence {
 	bool diverged;
-	uint64_t seq;                 /* number of the event where it differed */
-	uint64_t icount;              /* of the VM */
-	struct event expected, got;   /* kind 0 where there is none; blobs NULL */
-	char what[256];               /* one line: which column, expected and got */
-	struct event last[8];         /* the events verified before, oldest first */
+	uint64_t seq;               /* number of the event where it differed */
+	uint64_t icount;            /* of the VM */
+	struct event expected, got; /* kind 0 where there is none; blobs NULL */
+	char what[256];             /* one line: which column, expected and got */
+	struct event last[8];       /* the events verified before, oldest first */
 	unsigned last_count;
 };
 
 struct replay_result {
 	struct vm_stop stop;
-	uint64_t events;              /* verified */
+	uint64_t events;                         /* verified */
 	uint64_t skipped_events, skipped_icount; /* before the checkpoint where it began */
 	uint64_t icount;
-	uint64_t run_ns;              /* host wall time */
-	bool truncated;               /* the recorder was stopped before the guest's end: replayed to the last commit */
+	uint64_t run_ns; /* host wall time */
+	bool truncated;  /* the recorder was stopped before the guest's end: replayed to the last commit */
 	struct replay_divergence divergence;
 };
 

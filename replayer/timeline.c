@@ -27,12 +27,12 @@
 
 #define MEMORY_DEFAULT (256ull << 20)
 #define SAVED_MAX 96
-#define SLICE 2000000ull            /* instructions between two questions whether to go on: some milliseconds */
-#define NEAR 4096ull                /* distance of the nearest moment saved before a goal */
+#define SLICE 2000000ull /* instructions between two questions whether to go on: some milliseconds */
+#define NEAR 4096ull     /* distance of the nearest moment saved before a goal */
 #define NEAR_RATIO 8
 #define NEAR_STEPS 5
-#define SEARCH_STRIDE 64000000ull   /* between moments saved while searching */
-#define WORTH_RESTORING 200000ull   /* running this far is cheaper than putting a start back */
+#define SEARCH_STRIDE 64000000ull /* between moments saved while searching */
+#define WORTH_RESTORING 200000ull /* running this far is cheaper than putting a start back */
 
 struct timeline {
 	struct trace_reader *reader;
@@ -45,10 +45,10 @@ struct timeline {
 	struct saved *saved[SAVED_MAX];
 	unsigned count;
 	struct vm_moment at;
-	bool lost;          /* the VM is nowhere: a restore failed, or the run diverged */
-	bool ended;         /* the VM stands behind the last event */
+	bool lost;  /* the VM is nowhere: a restore failed, or the run diverged */
+	bool ended; /* the VM stands behind the last event */
 	uint64_t begin, end;
-	uint64_t from;      /* icount at which the present run began, for progress */
+	uint64_t from; /* icount at which the present run began, for progress */
 };
 
 /* How a run ended. */
@@ -90,7 +90,8 @@ static int set_up(struct timeline *t, struct vm_error *err)
 
 static int restore_trace(struct timeline *t, size_t number, struct vm_error *err);
 
-int timeline_open(struct timeline **out, struct trace_reader *reader, const struct timeline_options *options, struct vm_error *err)
+int timeline_open(struct timeline **out, struct trace_reader *reader, const struct timeline_options *options,
+                  struct vm_error *err)
 {
 	struct timeline *t = calloc(1, sizeof(*t));
 	int rc;
@@ -233,8 +234,8 @@ static int diverged(struct timeline *t, struct vm_error *err)
 	const struct replay_divergence *d = timeline_divergence(t);
 
 	t->lost = true;
-	return vm_fail(err, -EBADMSG, "the run diverges from the trace at event %llu, icount %llu: %s", (unsigned long long)d->seq,
-	               (unsigned long long)d->icount, d->what);
+	return vm_fail(err, -EBADMSG, "the run diverges from the trace at event %llu, icount %llu: %s",
+	               (unsigned long long)d->seq, (unsigned long long)d->icount, d->what);
 }
 
 /* ---- starts ------------------------------------------------------------------------------------------------- */
@@ -355,7 +356,8 @@ static int run_to(struct timeline *t, struct vm_moment goal, enum run_end *end, 
 			return 0;
 		}
 		tell_progress(t, goal.icount);
-		if (vm_moment_compare(t->at, goal) < 0 && t->options.interrupted && t->options.interrupted(t->options.self)) {
+		if (vm_moment_compare(t->at, goal) < 0 && t->options.interrupted &&
+		    t->options.interrupted(t->options.self)) {
 			*end = RUN_INTERRUPTED;
 			return 0;
 		}
@@ -423,8 +425,9 @@ static int go_exactly(struct timeline *t, struct vm_moment goal, struct vm_error
 int timeline_seek_moment(struct timeline *t, struct vm_moment moment, struct vm_error *err)
 {
 	if (moment.icount < t->begin || moment.icount > t->end)
-		return vm_fail(err, -ERANGE, "icount %llu is not in the trace, which has %llu to %llu", (unsigned long long)moment.icount,
-		               (unsigned long long)t->begin, (unsigned long long)t->end);
+		return vm_fail(err, -ERANGE, "icount %llu is not in the trace, which has %llu to %llu",
+		               (unsigned long long)moment.icount, (unsigned long long)t->begin,
+		               (unsigned long long)t->end);
 	return go_exactly(t, moment, err);
 }
 
@@ -494,11 +497,8 @@ static void fill_stop(const struct timeline *t, enum timeline_why why, struct ti
 static enum timeline_why why_of(enum run_end end)
 {
 	static const enum timeline_why why[] = {
-		[RUN_REACHED] = TIMELINE_REACHED,
-		[RUN_HIT] = TIMELINE_BREAK,
-		[RUN_END] = TIMELINE_END,
-		[RUN_INTERRUPTED] = TIMELINE_INTERRUPTED,
-		[RUN_DIVERGED] = TIMELINE_DIVERGED,
+		[RUN_REACHED] = TIMELINE_REACHED,         [RUN_HIT] = TIMELINE_BREAK,         [RUN_END] = TIMELINE_END,
+		[RUN_INTERRUPTED] = TIMELINE_INTERRUPTED, [RUN_DIVERGED] = TIMELINE_DIVERGED,
 	};
 
 	return why[end];
@@ -532,7 +532,8 @@ static int leap_back(struct timeline *t, uint64_t count, uint64_t *done, enum ru
 	struct vm_moment from = t->at;
 	struct saved *there = NULL;
 	uint64_t total = 0, n;
-	int rc = go_to(t, (struct vm_moment){ .icount = from.icount - t->begin > count ? from.icount - count : t->begin }, end, err);
+	int rc = go_to(t, (struct vm_moment){ .icount = from.icount - t->begin > count ? from.icount - count : t->begin },
+	               end, err);
 
 	*done = 0;
 	if (rc || *end != RUN_REACHED || vm_moment_compare(t->at, from) >= 0)
@@ -613,7 +614,8 @@ static int set_watches(struct timeline *t, const struct timeline_watch *watches,
 		const struct timeline_watch *w = &watches[i];
 
 		if (w->lin > UINT32_MAX)
-			return vm_fail(err, -EINVAL, "%llx is beyond the guest's 32-bit addresses", (unsigned long long)w->lin);
+			return vm_fail(err, -EINVAL, "%llx is beyond the guest's 32-bit addresses",
+			               (unsigned long long)w->lin);
 		point[i] = (struct vm_debug_point){
 			.exec = w->kind == WATCH_EXEC,
 			.read = w->kind == WATCH_READ || w->kind == WATCH_ACCESS,
@@ -714,8 +716,9 @@ static int save_before(struct timeline *t, struct vm_moment from, enum run_end *
 }
 
 /* From the latest start before `until`, or `floor`, look up to `until`. *from gets where the stretch begins. */
-static int scan_stretch(struct timeline *t, struct vm_moment floor, struct vm_moment until, const struct timeline_watch *watches,
-                        unsigned count, struct vm_moment *from, struct match *last, enum run_end *end, struct vm_error *err)
+static int scan_stretch(struct timeline *t, struct vm_moment floor, struct vm_moment until,
+                        const struct timeline_watch *watches, unsigned count, struct vm_moment *from,
+                        struct match *last, enum run_end *end, struct vm_error *err)
 {
 	struct start s = start_before(t, until, false);
 	int rc = go_to_start(t, &s, err);
@@ -734,8 +737,8 @@ static int scan_stretch(struct timeline *t, struct vm_moment floor, struct vm_mo
 }
 
 /* To where a match is told: before the instruction. */
-static int go_to_match(struct timeline *t, const struct timeline_watch *watches, const struct match *m, enum run_end *end,
-                       struct timeline_stop *stop, struct vm_error *err)
+static int go_to_match(struct timeline *t, const struct timeline_watch *watches, const struct match *m,
+                       enum run_end *end, struct timeline_stop *stop, struct vm_error *err)
 {
 	int rc = watches[m->hit.point].kind == WATCH_EXEC ? go_to(t, m->at, end, err) : go_before(t, m->at, end, err);
 
@@ -770,6 +773,10 @@ int timeline_backward(struct timeline *t, uint64_t limit, const struct timeline_
 		rc = go_to(t, floor, &end, err);
 	else if (!rc && end == RUN_INTERRUPTED)
 		rc = go_to(t, until, &end, err);
-	fill_stop(t, end != RUN_REACHED && end != RUN_END ? why_of(end) : floor.icount == t->begin ? TIMELINE_BEGIN : TIMELINE_REACHED, stop);
+	fill_stop(t,
+	          end != RUN_REACHED && end != RUN_END ? why_of(end)
+	          : floor.icount == t->begin           ? TIMELINE_BEGIN
+	                                               : TIMELINE_REACHED,
+	          stop);
 	return rc;
 }

@@ -18,14 +18,15 @@
 struct timeline;
 
 struct timeline_options {
-	uint64_t memory_checkpoints;  /* bytes that checkpoints in memory may take; 0 = default 256 MiB */
+	uint64_t memory_checkpoints; /* bytes that checkpoints in memory may take; 0 = default 256 MiB */
 	enum engine_kind engine;
 	void (*progress)(void *self, double done); /* long seeks; may be NULL */
 	bool (*interrupted)(void *self);           /* asked every few ms; true ends a run early; may be NULL */
 	void *self;
 };
 
-int timeline_open(struct timeline **out, struct trace_reader *reader, const struct timeline_options *options, struct vm_error *err);
+int timeline_open(struct timeline **out, struct trace_reader *reader, const struct timeline_options *options,
+                  struct vm_error *err);
 void timeline_close(struct timeline *t);
 
 /* The VM at the present position. Do not run it directly, and do not change it. */
@@ -34,8 +35,8 @@ struct trace_reader *timeline_reader(struct timeline *t);
 uint64_t timeline_icount(const struct timeline *t);
 struct vm_moment timeline_moment(const struct timeline *t);
 uint64_t timeline_begin(const struct timeline *t);
-uint64_t timeline_end(const struct timeline *t);      /* icount of the last event */
-uint64_t timeline_event(const struct timeline *t);    /* number of the next event */
+uint64_t timeline_end(const struct timeline *t);   /* icount of the last event */
+uint64_t timeline_event(const struct timeline *t); /* number of the next event */
 /* Where the run differed from the trace, after TIMELINE_DIVERGED or a seek that said so. */
 const struct replay_divergence *timeline_divergence(const struct timeline *t);
 
@@ -51,23 +52,25 @@ enum watch_kind { WATCH_EXEC, WATCH_WRITE, WATCH_READ, WATCH_ACCESS };
 struct timeline_watch {
 	enum watch_kind kind;
 	uint64_t lin;
-	uint32_t len;       /* bytes, 1..4096; 1 for WATCH_EXEC */
-	bool any_space;     /* otherwise only while CR3 == cr3 */
+	uint32_t len;   /* bytes, 1..4096; 1 for WATCH_EXEC */
+	bool any_space; /* otherwise only while CR3 == cr3 */
 	uint64_t cr3;
 };
 #define TIMELINE_WATCHES_MAX VM_DEBUG_POINTS_MAX
 
 enum timeline_why {
-	TIMELINE_REACHED,     /* the limit icount */
-	TIMELINE_BREAK,       /* before the instruction of a WATCH_EXEC */
-	TIMELINE_WATCH,       /* forward: after the instruction that touched; backward: before it */
-	TIMELINE_BEGIN, TIMELINE_END, TIMELINE_INTERRUPTED,
+	TIMELINE_REACHED, /* the limit icount */
+	TIMELINE_BREAK,   /* before the instruction of a WATCH_EXEC */
+	TIMELINE_WATCH,   /* forward: after the instruction that touched; backward: before it */
+	TIMELINE_BEGIN,
+	TIMELINE_END,
+	TIMELINE_INTERRUPTED,
 	TIMELINE_DIVERGED
 };
 struct timeline_stop {
 	enum timeline_why why;
-	unsigned watch;       /* index of the condition that matched */
-	uint64_t lin;         /* address touched */
+	unsigned watch; /* index of the condition that matched */
+	uint64_t lin;   /* address touched */
 	uint64_t icount;
 };
 

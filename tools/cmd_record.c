@@ -33,7 +33,7 @@ static const struct usage usage = {
 	.examples = "  ringside record build/guests/demo.elf\n"
 	            "  ringside record -o boot.trace --initrd initrd.gz --append 'console=ttyS0' vmlinuz\n"
 	            "  ringside record -o boot.trace --force --format json --serial none kernel.elf\n"
-		    "  ringside record -o other.trace --from boot.trace@120M",
+	            "  ringside record -o other.trace --from boot.trace@120M",
 	.min_args = 0,
 	.max_args = 1,
 };
@@ -142,13 +142,14 @@ static int record_guest(const struct record_options *o, const char *guest)
 static int record_one(const struct record_options *o, const struct options *options)
 {
 	if (options->arg_count != 1)
-		return tool_error(TOOL_USAGE, "ringside record: a GUEST is missing, or --from; `ringside record -h` explains");
+		return tool_error(TOOL_USAGE,
+		                  "ringside record: a GUEST is missing, or --from; `ringside record -h` explains");
 	return record_guest(o, options->args[0]);
 }
 
 /* The new trace describes the old one's machine; what it is now called on to do is this command's. */
-static int open_writer_at(struct trace_writer **out, const struct record_options *o, const char *path, struct session *s,
-                          const struct vm_config *config, const struct trace_meta *old)
+static int open_writer_at(struct trace_writer **out, const struct record_options *o, const char *path,
+                          struct session *s, const struct vm_config *config, const struct trace_meta *old)
 {
 	struct record_options same = *o;
 
@@ -194,7 +195,8 @@ static int record_from(const struct record_options *o, int arg_count)
 	if (!at || at == o->from || !tool_parse_count(at + 1, &icount))
 		return tool_error(TOOL_USAGE, "--from %s: must be TRACE@ICOUNT", o->from);
 	if (arg_count || describes_machine(&o->machine))
-		return tool_error(TOOL_USAGE, "--from: the trace says what machine it is and what runs on it; no GUEST, and no option that describes them");
+		return tool_error(TOOL_USAGE, "--from: the trace says what machine it is and what runs on it; no "
+		                              "GUEST, and no option that describes them");
 	*at = 0;
 	rc = trace_reader_open(&reader, o->from, &err);
 	if (rc)
@@ -214,7 +216,8 @@ int cmd_record(int argc, const char **argv)
 		{ "checkpoint-budget", 0, POPT_ARG_STRING, &o.budget, 0,
 		  "Let checkpoints make the trace grow by so much at most; 0: none (20, or 64 MiB where that is more)",
 		  "PERCENT" },
-		{ "from", 0, POPT_ARG_STRING, &o.from, 0, "Instead of a guest: go on live from this icount of a trace", "TRACE@ICOUNT" },
+		{ "from", 0, POPT_ARG_STRING, &o.from, 0, "Instead of a guest: go on live from this icount of a trace",
+		  "TRACE@ICOUNT" },
 		{ NULL, 0, POPT_ARG_INCLUDE_TABLE, machine, 0, "The machine:", NULL },
 		POPT_TABLEEND,
 	};

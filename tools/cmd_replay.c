@@ -176,7 +176,8 @@ int cmd_replay(int argc, const char **argv)
 	struct replay_cli cli = { 0 };
 	const struct poptOption table[] = {
 		{ "to", 0, POPT_ARG_STRING, &cli.to, 0, "Stop at this icount", "ICOUNT" },
-		{ "seek", 0, POPT_ARG_NONE, &cli.seek, 0, "With --to: begin at the nearest checkpoint, verify from there on", NULL },
+		{ "seek", 0, POPT_ARG_NONE, &cli.seek, 0,
+		  "With --to: begin at the nearest checkpoint, verify from there on", NULL },
 		{ "serial", 0, POPT_ARG_STRING, &cli.serial, 0, "Where the guest's console goes (none)",
 		  "stdio|file:F|none" },
 		{ "format", 0, POPT_ARG_STRING, &cli.format, 0, "Form of the result (text)", "text|json" },

@@ -165,10 +165,14 @@ int session_open(struct session *s, const struct machine_options *m, const struc
 /* What a person has to know before the guest goes on. */
 static void tell_cut(const struct golive_result *r, const char *trace)
 {
-	fprintf(stderr, "ringside: %s: live from icount %" PRIu64 ", event %" PRIu64 "; cut off: the trace's %" PRIu64 " events after that",
+	fprintf(stderr,
+	        "ringside: %s: live from icount %" PRIu64 ", event %" PRIu64 "; cut off: the trace's %" PRIu64
+	        " events after that",
 	        trace, r->icount, r->event, r->events_left);
 	if (r->inputs_left)
-		fprintf(stderr, ", with %" PRIu64 " inputs from outside (%" PRIu64 " bytes of console), which do not come again\n",
+		fprintf(stderr,
+		        ", with %" PRIu64 " inputs from outside (%" PRIu64
+		        " bytes of console), which do not come again\n",
 		        r->inputs_left, r->input_bytes_left);
 	else
 		fprintf(stderr, "; there is no input from outside among them\n");

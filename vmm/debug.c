@@ -48,7 +48,8 @@ static unsigned data_pages(const struct watchlist *w, uint32_t pages[MMU_DEBUG_P
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < w->count; i++) {
-		uint32_t first = w->point[i].lin & (uint32_t)PAGE_MASK, last = (w->point[i].lin + w->point[i].len - 1) & (uint32_t)PAGE_MASK;
+		uint32_t first = w->point[i].lin & (uint32_t)PAGE_MASK,
+		         last = (w->point[i].lin + w->point[i].len - 1) & (uint32_t)PAGE_MASK;
 
 		if (w->point[i].on & WATCH_ON_EXEC)
 			continue;
@@ -66,7 +67,8 @@ int vm_debug_set(struct vm *vm, const struct vm_debug_point *points, unsigned co
 	bool flush = false;
 	int rc = 0;
 
-	_Static_assert(VM_DEBUG_POINTS_MAX == WATCH_POINTS_MAX && 2 * WATCH_POINTS_MAX <= MMU_DEBUG_PAGES, "room for every point");
+	_Static_assert(VM_DEBUG_POINTS_MAX == WATCH_POINTS_MAX && 2 * WATCH_POINTS_MAX <= MMU_DEBUG_PAGES,
+	               "room for every point");
 	_Static_assert(VM_DEBUG_LEN_MAX <= PAGE_SIZE, "a point lies on two pages at most");
 	if (count > VM_DEBUG_POINTS_MAX)
 		return vm_fail(err, -EINVAL, "debug: %u points are too many: %u at most", count, VM_DEBUG_POINTS_MAX);

@@ -31,10 +31,10 @@ struct vm_moment vm_moment(const struct vm *vm);
 #define VM_DEBUG_POINTS_MAX 64
 #define VM_DEBUG_LEN_MAX 4096u
 struct vm_debug_point {
-	bool exec;          /* stop before the instruction at lin; otherwise after one that touched [lin, lin + len) */
-	bool read, write;   /* of data points: which accesses, the processor's own (interrupt frames, task switches) included */
-	bool any_space;     /* otherwise only while CR3 == cr3 */
-	uint32_t lin, len;  /* len 1..VM_DEBUG_LEN_MAX; data only */
+	bool exec;        /* stop before the instruction at lin; otherwise after one that touched [lin, lin + len) */
+	bool read, write; /* of data points: which accesses, the processor's own (interrupt frames, task switches) included */
+	bool any_space;    /* otherwise only while CR3 == cr3 */
+	uint32_t lin, len; /* len 1..VM_DEBUG_LEN_MAX; data only */
 	uint32_t cr3;
 };
 /* Replaces all points; count 0 removes them. -EINVAL with a message. */
@@ -47,7 +47,7 @@ void vm_debug_pass(struct vm *vm);
 int vm_run_to(struct vm *vm, const struct vm_moment *until, struct vm_stop *stop, struct vm_error *err);
 struct vm_debug_hit {
 	unsigned point;
-	uint32_t lin;  /* first watched byte that was touched, or the instruction's address */
+	uint32_t lin; /* first watched byte that was touched, or the instruction's address */
 };
 /* A hit waits to be taken. */
 bool vm_debug_pending(const struct vm *vm);

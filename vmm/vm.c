@@ -45,8 +45,8 @@ static int check_config(const struct vm_config *g, struct vm_error *err)
 		return vm_fail(err, -EINVAL, "memory: %llu bytes is not a multiple of 4096 between %llu and %llu",
 		               (unsigned long long)g->memory, VM_MEMORY_MIN, VM_MEMORY_MAX);
 	if (g->ns_per_insn < 1 || g->ns_per_insn > NS_MAX || g->ns_per_fault > NS_MAX)
-		return vm_fail(err, -EINVAL, "clock: nanoseconds an instruction must be 1..%llu, a fault 0..%llu", NS_MAX,
-		               NS_MAX);
+		return vm_fail(err, -EINVAL, "clock: nanoseconds an instruction must be 1..%llu, a fault 0..%llu",
+		               NS_MAX, NS_MAX);
 	if (g->model != MODEL_0_1_3 && g->model != MODEL_0_3_3)
 		return vm_fail(err, -EINVAL, "model: %d is neither 0/1/3 nor 0/3/3", (int)g->model);
 	if (g->policy != POLICY_CATCH && g->policy != POLICY_LEAK)
@@ -295,7 +295,8 @@ static bool turn(struct vm *vm, const struct vm_moment *until)
 	if (take_turn(vm, &t))
 		return false;
 	if (c->icount >= vm->config.limit) {
-		vm_stop_with(vm, STOP_LIMIT, "the limit of %llu instructions is reached", (unsigned long long)vm->config.limit);
+		vm_stop_with(vm, STOP_LIMIT, "the limit of %llu instructions is reached",
+		             (unsigned long long)vm->config.limit);
 		return false;
 	}
 	if (vm->halted) {
@@ -332,7 +333,8 @@ int vm_run_to(struct vm *vm, const struct vm_moment *until, struct vm_stop *stop
 		if (vm->probe.stopped)
 			vm_stop_with(vm, STOP_OBSERVER, "stopped by the observer");
 	}
-	if (vm->stop.reason != STOP_NONE && vm->stop.reason != STOP_OBSERVER && vm->stop.reason != STOP_TRACE_END && !vm->ended)
+	if (vm->stop.reason != STOP_NONE && vm->stop.reason != STOP_OBSERVER && vm->stop.reason != STOP_TRACE_END &&
+	    !vm->ended)
 		tell_end(vm);
 	*stop = vm->stop;
 	return 0;

@@ -26,15 +26,15 @@ struct vm {
 	const struct vm_input *input;
 	struct vm_observer observer; /* copy of what was plugged */
 	struct probe probe;
-	struct vm_stop stop;         /* reason set: the run is over */
-	bool ended;                  /* EV_END was told */
-	bool halted;                 /* HLT: waits for an interrupt */
-	uint64_t next_checkpoint;    /* icount */
-	uint64_t budget_end;         /* icount the present engine run may reach */
-	uint64_t exception_icount;   /* icount of the latest reflected exception, and how many there were at it */
+	struct vm_stop stop;       /* reason set: the run is over */
+	bool ended;                /* EV_END was told */
+	bool halted;               /* HLT: waits for an interrupt */
+	uint64_t next_checkpoint;  /* icount */
+	uint64_t budget_end;       /* icount the present engine run may reach */
+	uint64_t exception_icount; /* icount of the latest reflected exception, and how many there were at it */
 	uint32_t exceptions_here;
-	uint8_t real_cpl;            /* CPL in the real view at the last exit, for events */
-	struct watchlist watchlist;  /* a debugger's; the vCPU points at it while it has points */
+	uint8_t real_cpl;           /* CPL in the real view at the last exit, for events */
+	struct watchlist watchlist; /* a debugger's; the vCPU points at it while it has points */
 	uint8_t blob[EMUL_BLOB_MAX];
 	bool deferring;
 	unsigned deferred_count;

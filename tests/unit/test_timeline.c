@@ -26,7 +26,8 @@
 #define LIMIT 60000000ull
 #define SPACING 1000000ull
 
-static const char *const guests[] = { "demo", "exc", "tasks", "paging", "smc", "rep", "step", "timer", "v86", "real", "gates", "serial" };
+static const char *const guests[] = { "demo", "exc",   "tasks", "paging", "smc",   "rep",
+	                              "step", "timer", "v86",   "real",   "gates", "serial" };
 #define GUESTS (sizeof(guests) / sizeof(guests[0]))
 
 struct subject {
@@ -52,15 +53,15 @@ static uint64_t below(uint64_t n)
 	return n ? random64() % n : 0;
 }
 
-#define CHECK(s, condition)                                                                                          \
-	do {                                                                                                         \
-		if (!(condition))                                                                                    \
-			fail_msg("%s, SEED=%llu: %s", (s)->name, (unsigned long long)seed, #condition);              \
+#define CHECK(s, condition)                                                                                            \
+	do {                                                                                                           \
+		if (!(condition))                                                                                      \
+			fail_msg("%s, SEED=%llu: %s", (s)->name, (unsigned long long)seed, #condition);                \
 	} while (0)
-#define OK(s, call)                                                                                                  \
-	do {                                                                                                         \
-		if (call)                                                                                            \
-			fail_msg("%s, SEED=%llu: %s: %s", (s)->name, (unsigned long long)seed, #call, err.text);     \
+#define OK(s, call)                                                                                                    \
+	do {                                                                                                           \
+		if (call)                                                                                              \
+			fail_msg("%s, SEED=%llu: %s: %s", (s)->name, (unsigned long long)seed, #call, err.text);       \
 	} while (0)
 
 /* ---- recording ---------------------------------------------------------------------------------------------- */
@@ -172,8 +173,8 @@ static struct digests digests(struct vm *vm)
 static bool same(struct digests a, struct digests b)
 {
 	if (vm_moment_compare(a.at, b.at))
-		print_message("at %llu.%u and at %llu.%u\n", (unsigned long long)a.at.icount, a.at.turn, (unsigned long long)b.at.icount,
-		              b.at.turn);
+		print_message("at %llu.%u and at %llu.%u\n", (unsigned long long)a.at.icount, a.at.turn,
+		              (unsigned long long)b.at.icount, b.at.turn);
 	return a.registers == b.registers && a.memory == b.memory && !vm_moment_compare(a.at, b.at);
 }
 
@@ -335,7 +336,8 @@ static struct vm_debug_point point_of(const struct timeline_watch *w)
 }
 
 /* From the present, up to `until`: the last match. */
-static struct brute by_steps(struct subject *s, struct timeline *t, struct vm_moment until, const struct timeline_watch *w)
+static struct brute by_steps(struct subject *s, struct timeline *t, struct vm_moment until,
+                             const struct timeline_watch *w)
 {
 	struct vm_debug_point point = point_of(w);
 	struct brute b = { .found = false };
@@ -415,7 +417,10 @@ static void backward_equals_brute_force(void **unused)
 			OK(s, timeline_backward(t, begin, &w, 1, &stop, &err));
 			found += b.found;
 			if (getenv("TALK"))
-				print_message("%s: kind %d lin %x len %u cr3 %llx any %d: begin %llu until %llu.%u\n", s->name, w.kind, (unsigned)w.lin, w.len, (unsigned long long)w.cr3, w.any_space, (unsigned long long)begin, (unsigned long long)until.icount, until.turn);
+				print_message("%s: kind %d lin %x len %u cr3 %llx any %d: begin %llu until %llu.%u\n",
+				              s->name, w.kind, (unsigned)w.lin, w.len, (unsigned long long)w.cr3,
+				              w.any_space, (unsigned long long)begin, (unsigned long long)until.icount,
+				              until.turn);
 			if (b.found) {
 				CHECK(s, stop.why == (w.kind == WATCH_EXEC ? TIMELINE_BREAK : TIMELINE_WATCH));
 				CHECK(s, same(digests(timeline_vm(t)), b.answer));
@@ -463,7 +468,9 @@ static void forward_equals_brute_force(void **unused)
 			OK(s, timeline_seek(t, begin, &err));
 			at = digests(timeline_vm(t));
 			if (getenv("TALK"))
-				print_message("%s: forward lin %x cr3 %llx any %d: begin %llu until %llu.%u\n", s->name, (unsigned)w.lin, (unsigned long long)w.cr3, w.any_space, (unsigned long long)begin, (unsigned long long)until.icount, until.turn);
+				print_message("%s: forward lin %x cr3 %llx any %d: begin %llu until %llu.%u\n", s->name,
+				              (unsigned)w.lin, (unsigned long long)w.cr3, w.any_space,
+				              (unsigned long long)begin, (unsigned long long)until.icount, until.turn);
 			do {
 				OK(s, timeline_forward(t, until.icount, &w, 1, &stop, &err));
 				if (stop.why == TIMELINE_BREAK && vm_moment_compare(timeline_moment(t), until) < 0) {

@@ -68,8 +68,26 @@ enum { R_AX, R_CX, R_DX, R_BX, R_SP, R_BP, R_SI, R_DI };
 #define CR4_VALID (CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT)
 
 /* Exception vectors, SDM vol. 3A 6.3.1 */
-enum { VEC_DE = 0, VEC_DB, VEC_NMI, VEC_BP, VEC_OF, VEC_BR, VEC_UD, VEC_NM, VEC_DF, VEC_TS = 10, VEC_NP, VEC_SS, VEC_GP,
-       VEC_PF, VEC_MF = 16, VEC_AC, VEC_MC, VEC_XM };
+enum {
+	VEC_DE = 0,
+	VEC_DB,
+	VEC_NMI,
+	VEC_BP,
+	VEC_OF,
+	VEC_BR,
+	VEC_UD,
+	VEC_NM,
+	VEC_DF,
+	VEC_TS = 10,
+	VEC_NP,
+	VEC_SS,
+	VEC_GP,
+	VEC_PF,
+	VEC_MF = 16,
+	VEC_AC,
+	VEC_MC,
+	VEC_XM
+};
 
 /* segment.attr: descriptor bits 8..15 and 20..23 (SDM vol. 3A 3.4.5) */
 #define SEG_TYPE 0x000fu
@@ -77,11 +95,11 @@ enum { VEC_DE = 0, VEC_DB, VEC_NMI, VEC_BP, VEC_OF, VEC_BR, VEC_UD, VEC_NM, VEC_
 #define SEG_WRITABLE 0x0002u /* data; code: readable */
 #define SEG_EXPAND 0x0004u   /* data: expand down; code: conforming */
 #define SEG_CODE 0x0008u
-#define SEG_S 0x0010u        /* code or data, not system */
+#define SEG_S 0x0010u /* code or data, not system */
 #define SEG_DPL 0x0060u
 #define SEG_DPL_SHIFT 5
 #define SEG_P 0x0080u
-#define SEG_DB 0x4000u       /* descriptor bit 22: D or B */
+#define SEG_DB 0x4000u /* descriptor bit 22: D or B */
 #define SEG_G 0x8000u
 
 /*
@@ -92,7 +110,7 @@ enum { VEC_DE = 0, VEC_DB, VEC_NMI, VEC_BP, VEC_OF, VEC_BR, VEC_UD, VEC_NM, VEC_
 struct segment {
 	uint64_t base;
 	uint64_t rlimit, wlimit;
-	uint32_t limit;      /* in bytes, granularity applied */
+	uint32_t limit; /* in bytes, granularity applied */
 	uint16_t sel;
 	uint16_t attr;       /* in force in the present view; 0 = null segment */
 	uint16_t guest_attr; /* as in the guest's own descriptor */
@@ -122,25 +140,25 @@ struct fpu_state {
 
 /* Why an engine came back. */
 enum exit_reason {
-	EXIT_BUDGET,    /* the budget is used up, or the engine had a reason to look around */
+	EXIT_BUDGET, /* the budget is used up, or the engine had a reason to look around */
 	EXIT_EXCEPTION, /* a processor exception: vector, error, cr2. Precise: rip is the faulting instruction (traps: the next one) */
 	EXIT_SENSITIVE, /* a caught sensitive instruction: insn; rip is its start, nothing done */
 	EXIT_SOFTINT,   /* INT n, INT3, INTO (taken), INT1: insn; rip is its start */
-	EXIT_MMIO,      /* the instruction at rip touches memory that is not RAM; nothing done. Run it with engine_step() */
-	EXIT_DEBUG,     /* a debugger's breakpoint is at rip (vmm/debug.h); nothing done */
-	EXIT_WATCH,     /* engine-internal, as the next: the instruction touches bytes that a debugger watches; nothing done. Step it */
-	EXIT_CODE_WRITE,/* engine-internal, never leaves engine_run(): the instruction writes bytes that hold decoded code; nothing done. Step it */
+	EXIT_MMIO,  /* the instruction at rip touches memory that is not RAM; nothing done. Run it with engine_step() */
+	EXIT_DEBUG, /* a debugger's breakpoint is at rip (vmm/debug.h); nothing done */
+	EXIT_WATCH, /* engine-internal, as the next: the instruction touches bytes that a debugger watches; nothing done. Step it */
+	EXIT_CODE_WRITE, /* engine-internal, never leaves engine_run(): the instruction writes bytes that hold decoded code; nothing done. Step it */
 };
 
 struct vm_exit {
 	enum exit_reason reason;
 	uint8_t vector;
 	bool has_error;
-	bool trap;         /* EXIT_EXCEPTION: reported after the instruction (single-step, data breakpoint) */
+	bool trap; /* EXIT_EXCEPTION: reported after the instruction (single-step, data breakpoint) */
 	uint32_t error;
 	uint64_t cr2;
-	bool has_insn;     /* false when the fetch itself failed */
-	struct insn insn;  /* a copy; handlers may outlive their trace */
+	bool has_insn;    /* false when the fetch itself failed */
+	struct insn insn; /* a copy; handlers may outlive their trace */
 };
 
 struct trace;
@@ -158,17 +176,17 @@ struct vcpu_hooks {
 
 struct vcpu {
 	/* hot */
-	uint64_t gpr[17];           /* [16] is always zero (GPR_ZERO) */
-	uint64_t rip;               /* inside an engine: start of the running trace; outside: exact */
+	uint64_t gpr[17]; /* [16] is always zero (GPR_ZERO) */
+	uint64_t rip;     /* inside an engine: start of the running trace; outside: exact */
 	struct lazy_flags lf;
-	uint32_t eflags;            /* all but the arithmetic flags; FL_FIXED set */
-	uint8_t cpl;                /* in the present view */
-	uint8_t mode;               /* MODE_* key; real view only */
-	const struct insn *ip;      /* inside an engine: the instruction being executed */
-	uint64_t icount;            /* inside an engine: at the start of the running trace; outside: exact */
+	uint32_t eflags;       /* all but the arithmetic flags; FL_FIXED set */
+	uint8_t cpl;           /* in the present view */
+	uint8_t mode;          /* MODE_* key; real view only */
+	const struct insn *ip; /* inside an engine: the instruction being executed */
+	uint64_t icount;       /* inside an engine: at the start of the running trace; outside: exact */
 	struct trace *trace;
-	uint64_t icount_end;        /* inside an engine: where the budget ends (rep strings look) */
-	jmp_buf *unwind;            /* where vcpu_raise() lands */
+	uint64_t icount_end; /* inside an engine: where the budget ends (rep strings look) */
+	jmp_buf *unwind;     /* where vcpu_raise() lands */
 	struct segment seg[SEG_COUNT];
 	struct mmu mmu;
 
@@ -178,24 +196,24 @@ struct vcpu {
 	struct table_reg gdtr, idtr;
 	struct segment ldtr, tr;
 	uint64_t msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip;
-	uint64_t tsc_offset;        /* guest's TSC = input's + offset */
+	uint64_t tsc_offset; /* guest's TSC = input's + offset */
 	struct fpu_state fpu;
 
 	/* what the real view hides */
 	struct {
-		uint8_t cpl;        /* virtual CPL */
-		uint32_t eflags;    /* virtual IF, IOPL, VM */
+		uint8_t cpl;     /* virtual CPL */
+		uint32_t eflags; /* virtual IF, IOPL, VM */
 	} virt;
-	bool real_view;             /* between ring_enter and ring_leave */
-	uint8_t ring0_becomes;      /* 1 (model 0/1/3) or 3 (model 0/3/3) */
+	bool real_view;        /* between ring_enter and ring_leave */
+	uint8_t ring0_becomes; /* 1 (model 0/1/3) or 3 (model 0/3/3) */
 	bool leak_policy;
-	uint64_t inhibit_icount;    /* no external interrupt at this icount (after STI, MOV SS, POP SS); UINT64_MAX none */
-	uint32_t db_pending;        /* DR6 bits of data breakpoints hit by the present instruction */
+	uint64_t inhibit_icount; /* no external interrupt at this icount (after STI, MOV SS, POP SS); UINT64_MAX none */
+	uint32_t db_pending;     /* DR6 bits of data breakpoints hit by the present instruction */
 	uint64_t leaks;
 
-	struct vm_exit exit;        /* filled by vcpu_raise() and engines */
-	struct watchlist *watch;    /* what a debugger looks for (cpu/watch.h); NULL nothing */
-	const uint64_t *cuts;       /* where traces must end, by the low 12 bits of addresses: outlives the points; NULL nowhere */
+	struct vm_exit exit;     /* filled by vcpu_raise() and engines */
+	struct watchlist *watch; /* what a debugger looks for (cpu/watch.h); NULL nothing */
+	const uint64_t *cuts; /* where traces must end, by the low 12 bits of addresses: outlives the points; NULL nowhere */
 	struct vcpu_hooks hooks;
 };
 
@@ -221,7 +239,7 @@ static inline bool vcpu_vm86(const struct vcpu *c)
 
 /* Raise an exception: fills c->exit (EXIT_EXCEPTION, insn from c->ip when has_insn) and jumps to c->unwind. Used by engines (which turn it into an exit)
  * and by emulators (trap/ reflects it). The architectural state must be as before the instruction. */
-_Noreturn void vcpu_raise(struct vcpu *c, unsigned vector);                  /* no error code */
+_Noreturn void vcpu_raise(struct vcpu *c, unsigned vector); /* no error code */
 _Noreturn void vcpu_raise_error(struct vcpu *c, unsigned vector, uint32_t error);
 _Noreturn void vcpu_raise_pf(struct vcpu *c, const struct mmu_fault *fault);
 
@@ -229,7 +247,7 @@ _Noreturn void vcpu_raise_pf(struct vcpu *c, const struct mmu_fault *fault);
 void vcpu_reset(struct vcpu *c);
 
 /* Arithmetic flags as EFLAGS bits, and back. cpu/flags.h has the inline single-flag readers. */
-uint32_t vcpu_get_eflags(const struct vcpu *c);           /* all bits, present view */
-void vcpu_set_eflags(struct vcpu *c, uint32_t value);     /* all bits, present view, FL_FIXED forced */
+uint32_t vcpu_get_eflags(const struct vcpu *c);       /* all bits, present view */
+void vcpu_set_eflags(struct vcpu *c, uint32_t value); /* all bits, present view, FL_FIXED forced */
 
 #endif

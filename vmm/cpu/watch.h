@@ -24,26 +24,26 @@
 
 struct watch_point {
 	uint32_t lin, len;
-	uint8_t on;      /* WATCH_ON_* */
-	bool any_space;  /* otherwise only while CR3 == cr3 */
+	uint8_t on;     /* WATCH_ON_* */
+	bool any_space; /* otherwise only while CR3 == cr3 */
 	uint32_t cr3;
 };
 
 struct watch_note {
 	bool valid;
 	unsigned point;
-	uint32_t lin;    /* first byte touched, or the instruction's address */
+	uint32_t lin; /* first byte touched, or the instruction's address */
 };
 
 struct watchlist {
 	struct watch_point point[WATCH_POINTS_MAX];
 	unsigned count;
 	bool has_exec, has_data;
-	bool open;                   /* one instruction is stepped alone: data points are noted, not left for */
-	bool passing;                /* the points of the very next instruction are passed over */
+	bool open;                     /* one instruction is stepped alone: data points are noted, not left for */
+	bool passing;                  /* the points of the very next instruction are passed over */
 	uint64_t cuts[PAGE_SIZE / 64]; /* low 12 bits of exec points, those of former ones included */
-	struct watch_note noted;     /* by what is in progress */
-	struct watch_note hit;       /* by what is complete */
+	struct watch_note noted;       /* by what is in progress */
+	struct watch_note hit;         /* by what is complete */
 };
 
 /* Asked where a trace begins. STOP: a point's instruction is about to be executed, and is the hit now. ALONE: it is, and is passed over: the

@@ -273,6 +273,6 @@ struct trace *cache_find(struct cache *k)
 		t = build(k, lin, gpa);
 	if (t->gpa != NO_PAGE && t->gpa2 == NO_PAGE)
 		k->jump[(lin ^ (lin >> 12)) & (JUMP_CACHE_SIZE - 1)] =
-			(struct jump_entry){ .lin = lin, .generation = cache_generation(k), .mode = c->mode, .t = t };
+		        (struct jump_entry){ .lin = lin, .generation = cache_generation(k), .mode = c->mode, .t = t };
 	return t;
 }

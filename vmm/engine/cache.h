@@ -22,15 +22,15 @@
 #define NO_PAGE UINT64_MAX
 
 struct trace {
-	uint64_t gpa;      /* of the first byte; NO_PAGE when dead or never cached */
-	uint64_t gpa2;     /* page address of the second page of a crossing instruction, else NO_PAGE */
+	uint64_t gpa;  /* of the first byte; NO_PAGE when dead or never cached */
+	uint64_t gpa2; /* page address of the second page of a crossing instruction, else NO_PAGE */
 	struct trace *hash_next;
 	struct trace *page_next[2];
-	uint16_t n;        /* instructions */
+	uint16_t n; /* instructions */
 	uint16_t bytes;
 	uint8_t mode;
-	bool changes_mode; /* its last instruction may change the MODE_* key */
-	uint8_t hits;      /* the translator's: how often it was interpreted */
+	bool changes_mode;  /* its last instruction may change the MODE_* key */
+	uint8_t hits;       /* the translator's: how often it was interpreted */
 	struct insn *insns; /* n and the pseudo instruction that ends them */
 };
 
@@ -52,9 +52,9 @@ struct jump_entry {
 struct cache {
 	struct vcpu *c;
 	struct jump_entry jump[JUMP_CACHE_SIZE];
-	uint32_t epoch;           /* counts invalidations */
+	uint32_t epoch; /* counts invalidations */
 	struct trace **hash;
-	struct trace **pages;     /* per RAM page: list of traces */
+	struct trace **pages; /* per RAM page: list of traces */
 	uint8_t *arena;
 	size_t used;
 	struct trace_scratch odd; /* the trace of code that cannot be cached */

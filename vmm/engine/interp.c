@@ -98,9 +98,7 @@ static struct trace *cut_trace(struct engine *e, const struct trace *t, unsigned
 {
 	struct trace *cut = &e->cut.t;
 
-	*cut = (struct trace){
-		.gpa = NO_PAGE, .gpa2 = NO_PAGE, .mode = t->mode, .n = (uint16_t)n, .insns = e->cut.room
-	};
+	*cut = (struct trace){ .gpa = NO_PAGE, .gpa2 = NO_PAGE, .mode = t->mode, .n = (uint16_t)n, .insns = e->cut.room };
 	memcpy(cut->insns, t->insns, n * sizeof(struct insn));
 	cut->bytes = (uint16_t)(t->insns[n - 1].off + t->insns[n - 1].len);
 	cut->changes_mode = n == t->n && t->changes_mode;

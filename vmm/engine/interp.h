@@ -22,16 +22,16 @@
 #include "vmm/cpu/mem.h"
 #include "vmm/engine/engine.h"
 
-#define INSN(name)                                                                                             \
-	static void name(struct vcpu *c, const struct insn *ip);                                               \
+#define INSN(name)                                                                                                     \
+	static void name(struct vcpu *c, const struct insn *ip);                                                       \
 	static void name(struct vcpu *c, const struct insn *ip)
 #define BEGIN (c->ip = ip)
 #define NEXT return ip[1].fn(c, ip + 1)
 #define NEXT_RIP(c, ip) ((uint32_t)((c)->rip + (ip)->off + (ip)->len))
-#define END(target)                                                                                            \
-	do {                                                                                                   \
-		c->rip = (target);                                                                             \
-		return;                                                                                        \
+#define END(target)                                                                                                    \
+	do {                                                                                                           \
+		c->rip = (target);                                                                                     \
+		return;                                                                                                \
 	} while (0)
 
 /* Choose the handler for a decoded instruction in a mode (MODE_* key); NULL when it is not this file's. */
