@@ -143,7 +143,7 @@ static int record_one(const struct record_options *o, const struct options *opti
 {
 	if (options->arg_count != 1)
 		return tool_error(TOOL_USAGE,
-		                  "ringside record: a GUEST is missing, or --from; `ringside record -h` explains");
+		                  "ringside record: GUEST: an argument is missing, or --from; `ringside record -h` explains");
 	return record_guest(o, options->args[0]);
 }
 
