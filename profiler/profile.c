@@ -297,6 +297,9 @@ int profile_read(struct profile *p, struct trace_reader *r, void (*progress)(voi
 void profile_totals(const struct profile *p, struct profile_totals *out)
 {
 	*out = p->totals;
+	/* a recording that nobody measured */
+	if (out->events && !out->cost && !out->phases[PH_GUEST])
+		out->costs_ok = false;
 }
 
 /* One stable pass of a radix sort by the byte at `shift`. */

@@ -205,7 +205,7 @@ static void html_plot(FILE *out, const struct report *r, const struct profile_ta
 	struct vm_error err = { "" };
 	char *svg = NULL;
 
-	if (!t->row_count || !mkdtemp(dir))
+	if (!t->row_count || !t->total || !mkdtemp(dir))
 		return;
 	snprintf(path, sizeof(path), "%s/plot.svg", dir);
 	if (!plot_table(path, r, t, &err))
