@@ -142,8 +142,9 @@ static int record_guest(const struct record_options *o, const char *guest)
 static int record_one(const struct record_options *o, const struct options *options)
 {
 	if (options->arg_count != 1)
-		return tool_error(TOOL_USAGE,
-		                  "ringside record: GUEST: an argument is missing, or --from; `ringside record -h` explains");
+		return tool_error(
+		        TOOL_USAGE,
+		        "ringside record: GUEST: an argument is missing, or --from; `ringside record -h` explains");
 	return record_guest(o, options->args[0]);
 }
 
