@@ -128,7 +128,7 @@ int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget, uint
 	k->vm = vm;
 	k->percent = budget ? (unsigned)budget : TRACE_CHECKPOINT_PERCENT;
 	k->spacing = spacing ? spacing : TRACE_CHECKPOINT_SPACING;
-	k->floor = budget ? 0 : TRACE_CHECKPOINT_FLOOR;
+	k->floor = budget ? TRACE_CHECKPOINT_LEAST : TRACE_CHECKPOINT_FLOOR;
 	k->tail = &k->head;
 	k->pages = vm_ram_size(vm) / PAGE_BYTES;
 	k->owed = calloc(k->pages, 1);

@@ -61,6 +61,7 @@ struct trace_meta {
 #define TRACE_CHECKPOINT_SPACING 300000000ull
 #define TRACE_CHECKPOINT_PERCENT 20
 #define TRACE_CHECKPOINT_FLOOR (64ull << 20)
+#define TRACE_CHECKPOINT_LEAST (1ull << 20) /* granted under any budget but none: a young trace has no percents yet */
 
 struct trace_writer;
 

@@ -152,7 +152,8 @@ static void need_guests(void)
 
 static struct timeline *open_timeline(struct subject *s)
 {
-	const struct timeline_options options = { .memory_checkpoints = 24 << 20 };
+	const struct timeline_options options = { .memory_checkpoints = 24 << 20,
+		                                  .engine = below(2) ? ENGINE_TRANSLATE : ENGINE_INTERP };
 	struct vm_error err;
 	struct timeline *t;
 
