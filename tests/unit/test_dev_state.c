@@ -31,8 +31,9 @@ static void rig_open(struct rig *r)
 /* Everything a guest can do, for a while, with time passing. The answers' sum. */
 static uint64_t exercise(struct rig *r, uint64_t *random, unsigned times)
 {
-	static const uint16_t ports[] = { 0x20, 0x21, 0xa0, 0xa1, 0x40, 0x41, 0x42, 0x43, 0x61, 0x70, 0x71, 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc,
-		                          0x3fd, 0x60, 0x64, 0x3c0, 0x3c1, 0x3c5, 0x3c7, 0x3c8, 0x3c9, 0x3d4, 0x3d5, 0x3da, 0x4d0 };
+	static const uint16_t ports[] = { 0x20,  0x21,  0xa0,  0xa1,  0x40,  0x41,  0x42,  0x43,  0x61, 0x70,
+		                          0x71,  0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x60,  0x64, 0x3c0,
+		                          0x3c1, 0x3c5, 0x3c7, 0x3c8, 0x3c9, 0x3d4, 0x3d5, 0x3da, 0x4d0 };
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < times; i++) {
@@ -102,7 +103,8 @@ static void wrong_bytes_do_no_harm(void **state)
 			size_t at;
 
 			random = random * 6364136223846793005ull + 1442695040888963407ull;
-			at = (random >> 33) % (random >> 63 ? len : 700); /* most of it is the screen: look at the rest more often */
+			at = (random >> 33) %
+			     (random >> 63 ? len : 700); /* most of it is the screen: look at the rest more often */
 			bad[at] = (uint8_t)(random >> 20);
 		}
 		if (!machine_load(r.machine, bad, len, &err)) {
@@ -123,7 +125,8 @@ static void wrong_bytes_do_no_harm(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(saved_is_there_again), cmocka_unit_test(wrong_bytes_do_no_harm) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(saved_is_there_again),
+		                            cmocka_unit_test(wrong_bytes_do_no_harm) };
 
 	return cmocka_run_group_tests_name("dev_state", tests, NULL, NULL);
 }
