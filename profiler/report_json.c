@@ -33,6 +33,7 @@ static void add_trace(cJSON *root, const struct report *r)
 	cJSON_AddStringToObject(trace, "digest", digest);
 	add_text(trace, "writer", m->writer);
 	add_text(trace, "engine", m->engine);
+	cJSON_AddStringToObject(trace, "trap", vm_trap_name(m->config.trap));
 	add_text(trace, "cpu_model", m->cpu_model);
 	cJSON_AddStringToObject(trace, "model", report_model_name(m));
 	cJSON_AddStringToObject(trace, "sensitive", report_policy_name(m));

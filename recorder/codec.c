@@ -195,6 +195,7 @@ int codec_pack_header(struct codec *c, const struct trace_meta *meta, struct byt
 	config.model = meta->config.model;
 	config.policy = meta->config.policy;
 	config.engine = meta->config.engine;
+	config.trap = meta->config.trap;
 	config.ns_per_insn = meta->config.ns_per_insn;
 	config.ns_per_fault = meta->config.ns_per_fault;
 	config.checkpoint_interval = meta->config.checkpoint_interval;
@@ -225,12 +226,14 @@ static int take_config(const Trace__Config *in, struct vm_config *out, const cha
 {
 	if (!in || in->memory % PAGE_BYTES || in->memory < VM_MEMORY_MIN || in->memory > VM_MEMORY_MAX)
 		return bad(why, "memory size out of range");
-	if (in->model > MODEL_0_3_3 || in->policy > POLICY_LEAK || in->engine > ENGINE_TRANSLATE || !in->ns_per_insn)
+	if (in->model > MODEL_0_3_3 || in->policy > POLICY_LEAK || in->engine > ENGINE_TRANSLATE ||
+	    in->trap > TRAP_FAULT || !in->ns_per_insn)
 		return bad(why, "machine configuration out of range");
 	out->memory = in->memory;
 	out->model = (enum ring_model)in->model;
 	out->policy = (enum sensitive_policy)in->policy;
 	out->engine = (enum engine_kind)in->engine;
+	out->trap = (enum trap_kind)in->trap;
 	out->ns_per_insn = in->ns_per_insn;
 	out->ns_per_fault = in->ns_per_fault;
 	out->checkpoint_interval = in->checkpoint_interval;
@@ -242,8 +245,8 @@ static int take_header(const Trace__Header *h, struct trace_meta *meta, const ch
 {
 	size_t i;
 
-	if (h->format_version != TRACE_FORMAT_VERSION)
-		return bad(why, "contradicts the format version");
+	if (h->format_version < TRACE_FORMAT_OLDEST || h->format_version > TRACE_FORMAT_VERSION)
+		return bad(why, "format version out of range");
 	if (!get_text(meta->writer, sizeof(meta->writer), &h->writer) ||
 	    !get_text(meta->engine, sizeof(meta->engine), &h->engine) ||
 	    !get_text(meta->cpu_model, sizeof(meta->cpu_model), &h->cpu_model) ||

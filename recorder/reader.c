@@ -39,6 +39,7 @@ struct trace_reader {
 	struct db *db;
 	struct codec *codec;
 	char *path;
+	uint32_t version; /* as meta[format] says */
 	struct trace_meta meta;
 	struct summary_extra extra;
 	struct chunk_ref *chunk;
@@ -96,9 +97,11 @@ static int check_version(struct trace_reader *r, struct vm_error *err)
 	if (!rc || codec_unpack_format(value, len, &version, writer, sizeof(writer), &why))
 		return vm_fail(err, -EBADMSG, "%s: a database, but not a trace (%s)", r->path,
 		               rc ? why : "meta[format] is not there");
-	if (version != TRACE_FORMAT_VERSION)
-		return vm_fail(err, -EPROTONOSUPPORT, "%s: trace format %u, written by %s; this program reads format %u",
-		               r->path, version, writer, TRACE_FORMAT_VERSION);
+	if (version < TRACE_FORMAT_OLDEST || version > TRACE_FORMAT_VERSION)
+		return vm_fail(err, -EPROTONOSUPPORT,
+		               "%s: trace format %u, written by %s; this program reads formats %u to %u", r->path,
+		               version, writer, TRACE_FORMAT_OLDEST, TRACE_FORMAT_VERSION);
+	r->version = version;
 	return 0;
 }
 
@@ -113,6 +116,8 @@ static int read_meta(struct trace_reader *r, struct vm_error *err)
 	if (!rc)
 		rc = unpacked(r, err, codec_unpack_header(r->codec, value, len, &r->meta, &why), DB_META, KEY_HEADER,
 		              why);
+	if (!rc && r->meta.format_version != r->version)
+		rc = bad_value(r, err, DB_META, KEY_HEADER, "contradicts the format version");
 	if (!rc)
 		rc = get_meta(r, KEY_SUMMARY, &value, &len, err);
 	if (!rc)

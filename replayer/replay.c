@@ -140,6 +140,7 @@ static int set_up(struct replay *r, struct vm_error *err)
 	config = meta->config;
 	if (r->options.engine)
 		config.engine = *r->options.engine;
+	config.trap = r->options.hardfaults && config.engine == ENGINE_TRANSLATE ? TRAP_FAULT : TRAP_CALL;
 	rc = vm_create(&r->vm, &config, err);
 	rc = rc ? rc : restore(r, err);
 	if (rc)

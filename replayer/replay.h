@@ -20,6 +20,7 @@ struct replay_options {
 	void (*progress)(void *self, double done);
 	void *self;
 	const enum engine_kind *engine; /* NULL: the one that recorded */
+	bool hardfaults;                /* privileged instructions really fault, in translated code */
 };
 
 struct replay_divergence {

@@ -75,6 +75,7 @@ static int set_up(struct timeline *t, struct vm_error *err)
 	int rc;
 
 	config.engine = t->options.engine;
+	config.trap = TRAP_CALL;
 	rc = vm_create(&t->vm, &config, err);
 	if (rc)
 		return rc;

@@ -171,6 +171,7 @@ static int record_live(const struct record_options *o, struct trace_reader *read
 		return status;
 	config.limit = asked.limit;
 	config.engine = asked.engine;
+	config.trap = asked.trap;
 	status = session_open_at(&session, &o->machine, &config, reader, icount, trace);
 	if (status == OPTIONS_GO)
 		status = open_writer_at(&writer, o, path, &session, &config, old);

@@ -15,7 +15,7 @@
 #include "tools/tool.h"
 
 struct replay_cli {
-	char *to, *serial, *format, *symbols, *engine;
+	char *to, *serial, *format, *symbols, *engine, *trap;
 	uint64_t to_icount;
 	int seek;
 	struct console *console;
@@ -126,6 +126,7 @@ static int replay_trace(struct replay_cli *cli, const char *path)
 		.progress = on_progress,
 		.self = cli,
 		.engine = cli->engine ? &engine : NULL,
+		.hardfaults = options_choice(cli->trap, "call", "fault") == 1,
 	};
 	struct trace_reader *reader;
 	struct replay_result result;
@@ -158,6 +159,8 @@ static int run_replay(struct replay_cli *cli, const char *path)
 		return tool_error(TOOL_USAGE, "--to %s: must be an icount", cli->to);
 	if (options_choice(cli->engine, "interp", "translate") < 0)
 		return tool_error(TOOL_USAGE, "--engine %s: must be interp or translate", cli->engine);
+	if (options_choice(cli->trap, "call", "fault") < 0)
+		return tool_error(TOOL_USAGE, "--trap %s: must be call or fault", cli->trap);
 	if (options_choice(cli->format, "text", "json") < 0)
 		return tool_error(TOOL_USAGE, "--format %s: must be text or json", cli->format);
 	if (strcmp(serial, "stdio") && strcmp(serial, "none") && strncmp(serial, "file:", 5))
@@ -183,6 +186,8 @@ int cmd_replay(int argc, const char **argv)
 		{ "format", 0, POPT_ARG_STRING, &cli.format, 0, "Form of the result (text)", "text|json" },
 		{ "engine", 0, POPT_ARG_STRING, &cli.engine, 0, "What runs guest instructions (what recorded)",
 		  "interp|translate" },
+		{ "trap", 0, POPT_ARG_STRING, &cli.trap, 0,
+		  "Translated code's privileged instructions call the VMM, or fault (call)", "call|fault" },
 		{ "symbols", 0, POPT_ARG_STRING, &cli.symbols, 0, "Names for a divergence: an ELF file or a System.map",
 		  "FILE" },
 		OPTIONS_END,

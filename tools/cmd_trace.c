@@ -50,7 +50,7 @@ static void info_text(const char *path, const struct trace_meta *m)
 	info_line("writer", m->writer);
 	info_line("recorded", created);
 	info_line("host", m->host);
-	info_line("engine", m->engine);
+	printf("%-14s %s, trap %s\n", "engine", m->engine, vm_trap_name(m->config.trap));
 	info_line("processor", m->cpu_model);
 	printf("%-14s model %s, sensitive %s, %" PRIu64 " MiB\n", "machine", report_model_name(m),
 	       report_policy_name(m), m->config.memory >> 20);
@@ -149,6 +149,7 @@ static void info_json(const char *path, const struct trace_meta *m)
 	json_text(root, "path", path);
 	json_text(root, "writer", m->writer);
 	json_text(root, "engine", m->engine);
+	cJSON_AddStringToObject(root, "trap", vm_trap_name(m->config.trap));
 	json_text(root, "cpu_model", m->cpu_model);
 	cJSON_AddStringToObject(root, "model", report_model_name(m));
 	cJSON_AddStringToObject(root, "sensitive", report_policy_name(m));

@@ -110,6 +110,9 @@ void machine_options_table(struct machine_options *m, struct poptOption table[MA
 		  "Catch sensitive instructions, or let them lie (catch)", "catch|leak" },
 		{ "engine", 0, POPT_ARG_STRING, &m->engine, 0, "What runs guest instructions (interp)",
 		  "interp|translate" },
+		{ "trap", 0, POPT_ARG_STRING, &m->trap, 0,
+		  "Translated code's privileged instructions call the VMM, or fault on the host's processor (call)",
+		  "call|fault" },
 		{ "clock", 0, POPT_ARG_STRING, &m->clock, 0,
 		  "Virtual time runs free, or no faster than the host's (icount)", "icount|host" },
 		{ "serial", 0, POPT_ARG_STRING, &m->serial, 0, "The guest's console (stdio; Ctrl-A x ends)",
@@ -137,6 +140,7 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 	int model = options_choice(m->model, "0/1/3", "0/3/3");
 	int policy = options_choice(m->sensitive, "catch", "leak");
 	int engine = options_choice(m->engine, "interp", "translate");
+	int trap = options_choice(m->trap, "call", "fault");
 
 	vm_config_init(config);
 	if (m->memory && (!tool_parse_size(m->memory, &config->memory) || config->memory < VM_MEMORY_MIN ||
@@ -148,6 +152,10 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 		return bad_value("sensitive", m->sensitive, "catch or leak");
 	if (engine < 0)
 		return bad_value("engine", m->engine, "interp or translate");
+	if (trap < 0)
+		return bad_value("trap", m->trap, "call or fault");
+	if (trap == TRAP_FAULT && engine != ENGINE_TRANSLATE)
+		return tool_error(TOOL_USAGE, "--trap fault: only translated code can fault: needs --engine translate");
 	if (options_choice(m->clock, "icount", "host") < 0)
 		return bad_value("clock", m->clock, "icount or host");
 	if (options_choice(m->format, "text", "json") < 0)
@@ -159,5 +167,6 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 	config->model = (enum ring_model)model;
 	config->policy = (enum sensitive_policy)policy;
 	config->engine = (enum engine_kind)engine;
+	config->trap = (enum trap_kind)trap;
 	return OPTIONS_GO;
 }

@@ -39,11 +39,11 @@ void options_close(struct options *o);
 
 /* The options that `run` and `record` share: what machine it is and what runs on it. */
 struct machine_options {
-	char *initrd, *append, *memory, *model, *sensitive, *engine, *clock, *serial, *limit, *format, *mark;
+	char *initrd, *append, *memory, *model, *sensitive, *engine, *trap, *clock, *serial, *limit, *format, *mark;
 	char **modules;
 	int perf;
 };
-#define MACHINE_OPTIONS_ROOM 16
+#define MACHINE_OPTIONS_ROOM 18
 /* Fills `table` so that it stores into `m`. Include it with POPT_ARG_INCLUDE_TABLE. */
 void machine_options_table(struct machine_options *m, struct poptOption table[MACHINE_OPTIONS_ROOM]);
 /* OPTIONS_GO, or the exit status after telling the mistake. */

@@ -41,6 +41,7 @@ static void json_counters(cJSON *root, const struct vm_counters *c)
 	cJSON_AddNumberToObject(root, "tlb_flushes", (double)c->tlb_flushes);
 	cJSON_AddNumberToObject(root, "view_switches", (double)c->view_switches);
 	cJSON_AddNumberToObject(root, "leaks", (double)c->leaks);
+	cJSON_AddNumberToObject(root, "hardfaults", (double)c->hardfaults);
 }
 
 static void json_perf(cJSON *root, const struct perf *p)

@@ -41,3 +41,8 @@ const char *vm_engine_name(enum engine_kind engine)
 {
 	return engine == ENGINE_TRANSLATE ? "translate" : "interp";
 }
+
+const char *vm_trap_name(enum trap_kind trap)
+{
+	return trap == TRAP_FAULT ? "fault" : "call";
+}

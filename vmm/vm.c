@@ -53,6 +53,8 @@ static int check_config(const struct vm_config *g, struct vm_error *err)
 		return vm_fail(err, -EINVAL, "sensitive: %d is neither catch nor leak", (int)g->policy);
 	if (g->engine != ENGINE_INTERP && g->engine != ENGINE_TRANSLATE)
 		return vm_fail(err, -EINVAL, "engine: %d is not known", (int)g->engine);
+	if (g->trap != TRAP_CALL && (g->trap != TRAP_FAULT || g->engine != ENGINE_TRANSLATE))
+		return vm_fail(err, -EINVAL, "trap: only the translator's code can fault on the host's processor");
 	return 0;
 }
 
@@ -87,6 +89,8 @@ int vm_create(struct vm **out, const struct vm_config *config, struct vm_error *
 	if (!rc)
 		rc = config->engine == ENGINE_TRANSLATE ? engine_translate_create(&vm->engine, &vm->vcpu)
 		                                        : engine_interp_create(&vm->engine, &vm->vcpu);
+	if (!rc && config->trap == TRAP_FAULT)
+		rc = engine_set_hardfaults(vm->engine);
 	if (rc) {
 		vm_destroy(vm);
 		return vm_fail(err, rc, "vm: cannot get %llu MiB of memory for the guest",
@@ -166,6 +170,7 @@ void vm_get_counters(const struct vm *vm, struct vm_counters *out)
 		.traces_decoded = e.traces_decoded,
 		.smc_invalidations = e.smc_invalidations,
 		.leaks = vm->vcpu.leaks,
+		.hardfaults = e.hardfaults,
 	};
 }
 

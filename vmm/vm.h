@@ -32,6 +32,8 @@ int vm_fail(struct vm_error *err, int code, const char *fmt, ...) __attribute__(
 enum ring_model { MODEL_0_1_3 = 0, MODEL_0_3_3 = 1 };
 enum sensitive_policy { POLICY_CATCH = 0, POLICY_LEAK = 1 };
 enum engine_kind { ENGINE_INTERP = 0, ENGINE_TRANSLATE = 1 };
+/* How translated code stops at a privileged instruction: by calling the VMM, or by a real fault of the host's processor. What happens next is the same. */
+enum trap_kind { TRAP_CALL = 0, TRAP_FAULT = 1 };
 
 /* What a guest's behaviour depends on. All of it goes into a trace's header. Zero-initialise, then vm_config_init(). */
 struct vm_config {
@@ -39,6 +41,7 @@ struct vm_config {
 	enum ring_model model;
 	enum sensitive_policy policy;
 	enum engine_kind engine;
+	enum trap_kind trap;          /* TRAP_FAULT: ENGINE_TRANSLATE only */
 	uint64_t ns_per_insn;         /* virtual nanoseconds an instruction takes */
 	uint64_t ns_per_fault;        /* virtual nanoseconds an emulated fault takes on top */
 	uint64_t checkpoint_interval; /* icount between checkpoints (each flushes the TLB); 0 = none */
@@ -66,6 +69,7 @@ enum vm_stop_reason {
 };
 const char *vm_stop_name(enum vm_stop_reason reason);
 const char *vm_engine_name(enum engine_kind engine); /* as --engine takes it */
+const char *vm_trap_name(enum trap_kind trap);       /* as --trap takes it */
 
 struct vm_stop {
 	enum vm_stop_reason reason;
@@ -151,6 +155,7 @@ uint64_t vm_memory_digest(struct vm *vm);
 /* Counters that are not events: the hidden faults of shadow paging, and work done. */
 struct vm_counters {
 	uint64_t icount, faults, tlb_fills, tlb_flushes, view_switches, traces_decoded, smc_invalidations, leaks;
+	uint64_t hardfaults; /* that the host's processor raised in the guest's place (TRAP_FAULT); not in traces */
 };
 void vm_get_counters(const struct vm *vm, struct vm_counters *out);
 

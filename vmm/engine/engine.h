@@ -16,6 +16,8 @@ int engine_interp_create(struct engine **out, struct vcpu *c); /* -ENOMEM */
 int engine_translate_create(struct engine **out, struct vcpu *c);
 /* Translate what was interpreted so often (0..255); for tests. Nothing where there is no translator. */
 void engine_set_hot(struct engine *e, unsigned executions);
+/* Privileged instructions of translated code really fault on the host's processor (hardfault.h). Before the first run. -ENOMEM; -ENOTSUP: no translator */
+int engine_set_hardfaults(struct engine *e);
 void engine_destroy(struct engine *e);
 
 /* Real view only. Runs until vcpu->icount reaches icount_end, or an exit. vcpu->exit says which. */
@@ -32,7 +34,7 @@ void engine_flush(struct engine *e);
 bool engine_fetch(struct vcpu *c, struct insn *out);
 
 struct engine_counters {
-	uint64_t traces_decoded, smc_invalidations, blocks_translated;
+	uint64_t traces_decoded, smc_invalidations, blocks_translated, hardfaults;
 };
 void engine_get_counters(const struct engine *e, struct engine_counters *out);
 

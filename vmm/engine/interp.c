@@ -16,6 +16,7 @@
 
 #include "vmm/cpu/watch.h"
 #include "vmm/engine/cache.h"
+#include "vmm/engine/hardfault.h"
 #include "vmm/engine/xlate.h"
 
 #define DR6_BS (1u << 14)
@@ -65,6 +66,11 @@ int engine_interp_create(struct engine **out, struct vcpu *c)
 	return 0;
 }
 
+int engine_set_hardfaults(struct engine *e)
+{
+	return e->xlate ? xlate_set_hard(e->xlate) : -ENOTSUP;
+}
+
 void engine_destroy(struct engine *e)
 {
 	if (!e)
@@ -86,11 +92,17 @@ void engine_flush(struct engine *e)
 	cache_flush(&e->cache);
 }
 
+static struct hardfaults *hard_table(const struct engine *e)
+{
+	return e->xlate ? xlate_hardfaults(e->xlate) : NULL;
+}
+
 void engine_get_counters(const struct engine *e, struct engine_counters *out)
 {
 	out->traces_decoded = e->cache.decoded;
 	out->smc_invalidations = e->cache.invalidations;
 	out->blocks_translated = e->xlate ? xlate_blocks(e->xlate) : 0;
+	out->hardfaults = hard_table(e) ? hard_table(e)->taken : 0;
 }
 
 /* The first n instructions of t, as a trace of their own. */
@@ -248,16 +260,20 @@ static void step(struct engine *e, bool touch_all);
 
 void engine_run(struct engine *e, uint64_t icount_end)
 {
+	struct hardfaults *const outer = hardfault_enter(hard_table(e));
 	struct vcpu *c = e->c;
 	jmp_buf landing;
+	bool unwound;
 
 	BUG_ON(!c->real_view || c->cpl == 0);
 	c->unwind = &landing;
 	c->icount_end = icount_end;
 	c->ip = NULL;
-	if (!_setjmp(landing)) {
+	unwound = _setjmp(landing);
+	if (!unwound)
 		run_until_exit(e);
-	} else {
+	hardfault_leave(outer);
+	if (unwound) {
 		settle(c);
 		if (c->exit.reason == EXIT_WATCH) {
 			leave_engine(c);

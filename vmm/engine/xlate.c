@@ -44,6 +44,7 @@
 
 #include "vmm/engine/codebuf.h"
 #include "vmm/engine/fpu.h"
+#include "vmm/engine/hardfault.h"
 #include "vmm/engine/ops.h"
 #include "vmm/engine/xlate_gen.h"
 
@@ -87,6 +88,8 @@ struct xlate {
 	struct frame *live;           /* the frame on the stack, while translated code runs */
 	uint16_t jump_mode[2];        /* mode whose entries FLAT_JUMP has, by context; 0x100: none */
 	unsigned hot;
+	bool hard; /* privileged instructions really fault */
+	struct hardfaults faults;
 	uint64_t blocks, flushes;
 };
 
@@ -163,6 +166,7 @@ static void flush(void *self)
 	x->page_count = 0;
 	x->site_count = 1;
 	x->code_at = x->code_start;
+	x->faults.count = 0;
 	x->flushes++;
 }
 
@@ -456,10 +460,34 @@ static void gen_end(struct gen *g)
 		gen_stub(g, &g->stub[i]);
 }
 
+/* The host's processor stops the instruction; a call-out begins where the signal's handler sends the thread. */
+static bool gen_hardfault(struct gen *g, const struct insn *in)
+{
+	struct xlate *x = g->x;
+	struct emit *e = &g->e;
+	uint8_t code[HARDFAULT_CODE_MAX];
+	unsigned len = x->hard ? hardfault_code(in, code) : 0;
+	uint32_t at, site;
+
+	if (!len)
+		return false;
+	site = gen_site(g);
+	at = emit_here(e);
+	emit_bytes(e, (const char *)code, len);
+	emit_bytes(e, "\x0f\x0b", 2); /* ud2 */
+	hardfault_add(&x->faults, at, emit_here(e));
+	emit_call(e, g->thunk[THUNK_FAULT]);
+	emit_u32(e, site);
+	return true;
+}
+
 static void gen_callout(struct gen *g)
 {
-	uint32_t site = gen_site(g);
+	uint32_t site;
 
+	if (gen_hardfault(g, &g->t->insns[g->k]))
+		return;
+	site = gen_site(g);
 	emit_call(&g->e, g->thunk[THUNK_CALLOUT]);
 	emit_u32(&g->e, site);
 }
@@ -504,7 +532,8 @@ static void gen_block(struct gen *g)
 
 static bool has_room(const struct xlate *x)
 {
-	return x->code_at + BLOCK_ROOM <= x->buf.size && x->site_count + SITE_ROOM <= SITES && x->page_count < PAGES;
+	return x->code_at + BLOCK_ROOM <= x->buf.size && x->site_count + SITE_ROOM <= SITES && x->page_count < PAGES &&
+	       hardfault_has_room(&x->faults, TRACE_MAX_INSNS);
 }
 
 /* Translate t at the vCPU's rip. 0 when it cannot be now. */
@@ -546,6 +575,18 @@ static uint32_t translate(struct xlate *x, const struct trace *t)
 
 /* ---- from one block to the next ---- */
 
+/* Has it an instruction that is meant to fault, so that it is to be translated at once? */
+static bool faults_in(const struct trace *t)
+{
+	uint8_t code[HARDFAULT_CODE_MAX];
+
+	for (unsigned i = 0; i < t->n; i++) {
+		if (hardfault_code(&t->insns[i], code))
+			return true;
+	}
+	return false;
+}
+
 /* Code for the trace at rip, when it has some or has become worth it. */
 static uint32_t code_for(struct xlate *x, struct trace *t)
 {
@@ -568,7 +609,7 @@ static uint32_t code_for(struct xlate *x, struct trace *t)
 				return code;
 		}
 	}
-	if (t->hits < x->hot) {
+	if (t->hits < (x->hard && faults_in(t) ? 0 : x->hot)) {
 		t->hits++;
 		return 0;
 	}
@@ -653,6 +694,11 @@ static uint32_t on_callout(struct xlate *x, const uint8_t *data, uint32_t r8, in
 {
 	(void)r8;
 	return run_site(x, load32(data), budget);
+}
+
+static uint32_t on_fault(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
+{
+	return on_callout(x, data, r8, budget);
 }
 
 enum { JUMP_LENGTH = 5 };
@@ -820,8 +866,8 @@ static uint32_t gen_check(struct emit *e, uint64_t part, unsigned size, uint32_t
 static void gen_thunks(struct xlate *x)
 {
 	static handler_fn *const handlers[THUNK_FIRST_CHECK] = {
-		[THUNK_CALLOUT] = on_callout, [THUNK_MEMORY] = on_memory, [THUNK_HEAD] = on_head,
-		[THUNK_LINK] = on_link,       [THUNK_MISS] = on_miss,
+		[THUNK_CALLOUT] = on_callout, [THUNK_FAULT] = on_fault, [THUNK_MEMORY] = on_memory,
+		[THUNK_HEAD] = on_head,       [THUNK_LINK] = on_link,   [THUNK_MISS] = on_miss,
 	};
 	struct emit e = { .bytes = x->buf.write, .code = (uint32_t)(uintptr_t)x->buf.exec, .size = 16384 };
 	uint32_t reload;
@@ -867,6 +913,19 @@ bool xlate_run(struct xlate *x, struct trace *t)
 void xlate_set_hot(struct xlate *x, unsigned executions)
 {
 	x->hot = executions;
+}
+
+int xlate_set_hard(struct xlate *x)
+{
+	int rc = hardfault_create(&x->faults);
+
+	x->hard = !rc;
+	return rc;
+}
+
+struct hardfaults *xlate_hardfaults(struct xlate *x)
+{
+	return x->hard ? &x->faults : NULL;
 }
 
 uint64_t xlate_blocks(const struct xlate *x)
@@ -933,6 +992,7 @@ void xlate_destroy(struct xlate *x)
 	x->cache->dropped = NULL;
 	x->cache->flushed = NULL;
 	codebuf_destroy(&x->buf);
+	hardfault_destroy(&x->faults);
 	release(x->sites, SITES * sizeof(*x->sites));
 	release(x->pages, PAGES * sizeof(*x->pages));
 	release(x->entries, (size_t)PAGES * PAGE_SIZE * sizeof(*x->entries));

@@ -18,6 +18,10 @@ void xlate_destroy(struct xlate *x);
  * precise, and there may be budget left. Faults and exits leave by c->unwind. */
 bool xlate_run(struct xlate *x, struct trace *t);
 void xlate_set_hot(struct xlate *x, unsigned executions);
+/* From here on privileged instructions really fault (hardfault.h); before anything was run. 0 or a negative errno */
+int xlate_set_hard(struct xlate *x);
+/* Its faults, for hardfault_enter() around xlate_run(); NULL: there are none to come. */
+struct hardfaults *xlate_hardfaults(struct xlate *x);
 /* For the statistics. */
 uint64_t xlate_blocks(const struct xlate *x);
 

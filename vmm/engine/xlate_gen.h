@@ -16,6 +16,7 @@
 #define RINGSIDE_VMM_ENGINE_XLATE_GEN_H
 
 #include "vmm/engine/emit.h"
+#include "vmm/engine/hardfault.h"
 #include "vmm/engine/xlate.h"
 
 enum { GUEST_CX = R12, GUEST_SP = R13 };
@@ -47,6 +48,7 @@ struct site {
 /* Shared pieces of generated code. */
 enum thunk {
 	THUNK_CALLOUT,     /* site behind the call */
+	THUNK_FAULT,       /* the same, after a fault of the host's processor */
 	THUNK_MEMORY,      /* a jump and a site behind the call */
 	THUNK_HEAD,        /* rip, n behind the call: the budget does not cover the block */
 	THUNK_LINK,        /* target rip, place of the jump behind the call */
