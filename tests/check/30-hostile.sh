@@ -15,7 +15,7 @@ ended() {
 ENGINES=$("$RINGSIDE" run -h | sed -n 's/.*--engine=\([a-z|]*\).*/\1/p' | tr '|' ' ')
 ENGINES=${ENGINES:-interp}
 LIMIT=100M # few come near it
-[ -z "${RINGSIDE_QUICK-}" ] || LIMIT=30M
+[ -z "${RINGSIDE_QUICK-}" ] || LIMIT=5M
 
 attack() { # NAME MODEL POLICY ENGINE
 	local trace=$scratch/$1.trace options="--model $2 --sensitive $3 --engine $4 --memory 32M --limit $LIMIT" rc
