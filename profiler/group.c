@@ -24,12 +24,12 @@ struct grouping {
 	const char *name;
 	enum profile_facet facet;
 	const char *columns[PROFILE_COLUMNS];
-	bool (*takes)(const struct cell *c);
-	struct group_key (*key)(const struct cell *c, const struct symbols *symbols);
-	void (*describe)(const struct cell *c, const struct symbols *symbols, struct profile_id *id);
+	bool (*takes)(const struct cell_key *c);
+	struct group_key (*key)(const struct cell_key *c, const struct symbols *symbols);
+	void (*describe)(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id);
 };
 
-static const char *cell_kind(const struct cell *c)
+static const char *cell_kind(const struct cell_key *c)
 {
 	const char *name = event_kind_name((enum event_kind)c->kind);
 
@@ -37,7 +37,7 @@ static const char *cell_kind(const struct cell *c)
 }
 
 /* The instruction, or "-" where none is to blame. */
-static const char *cell_insn(const struct cell *c)
+static const char *cell_insn(const struct cell_key *c)
 {
 	const char *name = c->op == OP_NONE ? NULL : op_name((enum op)c->op);
 
@@ -53,34 +53,34 @@ __attribute__((format(printf, 3, 4))) static void set(struct profile_id *id, int
 	va_end(args);
 }
 
-static bool takes_all(const struct cell *c)
+static bool takes_all(const struct cell_key *c)
 {
 	(void)c;
 	return true;
 }
 
-static bool takes_synchronous(const struct cell *c)
+static bool takes_synchronous(const struct cell_key *c)
 {
 	return profile_synchronous(&(struct event){ .kind = c->kind });
 }
 
-static bool takes_device(const struct cell *c)
+static bool takes_device(const struct cell_key *c)
 {
 	return c->kind == EV_PIO || c->kind == EV_MMIO;
 }
 
-static bool takes_vector(const struct cell *c)
+static bool takes_vector(const struct cell_key *c)
 {
 	return c->kind == EV_EXCEPTION || c->kind == EV_INTERRUPT;
 }
 
-static struct group_key key_insn(const struct cell *c, const struct symbols *symbols)
+static struct group_key key_insn(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
 	return (struct group_key){ c->kind, c->op };
 }
 
-static void describe_insn(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+static void describe_insn(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
 {
 	(void)symbols;
 	set(id, 0, "%s", cell_insn(c));
@@ -88,7 +88,8 @@ static void describe_insn(const struct cell *c, const struct symbols *symbols, s
 }
 
 /* "name+0x12", "user" or "" */
-static void describe_symbol_offset(const struct cell *c, const struct symbols *symbols, struct profile_id *id, int column)
+static void describe_symbol_offset(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id,
+                                   int column)
 {
 	uint64_t offset;
 	long index;
@@ -103,13 +104,13 @@ static void describe_symbol_offset(const struct cell *c, const struct symbols *s
 	set(id, column, "%.80s+0x%llx", symbols_name(symbols, index), (unsigned long long)offset);
 }
 
-static struct group_key key_site(const struct cell *c, const struct symbols *symbols)
+static struct group_key key_site(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
 	return (struct group_key){ c->rip, (uint64_t)(c->flags & CELL_USER) << 32 | (uint32_t)c->kind << 16 | c->op };
 }
 
-static void describe_site(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+static void describe_site(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
 {
 	set(id, 0, "%08llx", (unsigned long long)c->rip);
 	describe_symbol_offset(c, symbols, id, 1);
@@ -119,7 +120,7 @@ static void describe_site(const struct cell *c, const struct symbols *symbols, s
 
 enum { SYMBOL_NONE = 0, SYMBOL_USER = 1, SYMBOL_FIRST = 2 };
 
-static struct group_key key_symbol(const struct cell *c, const struct symbols *symbols)
+static struct group_key key_symbol(const struct cell_key *c, const struct symbols *symbols)
 {
 	uint64_t offset;
 	long index;
@@ -130,7 +131,7 @@ static struct group_key key_symbol(const struct cell *c, const struct symbols *s
 	return (struct group_key){ 0, index < 0 ? SYMBOL_NONE : SYMBOL_FIRST + (uint64_t)index };
 }
 
-static void describe_symbol(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+static void describe_symbol(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
 {
 	uint64_t key = key_symbol(c, symbols).low;
 
@@ -140,13 +141,13 @@ static void describe_symbol(const struct cell *c, const struct symbols *symbols,
 		set(id, 0, "%s", key == SYMBOL_USER ? "[user]" : "[no symbol]");
 }
 
-static struct group_key key_port(const struct cell *c, const struct symbols *symbols)
+static struct group_key key_port(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
 	return (struct group_key){ c->kind, (uint64_t)c->detail << 8 | (c->flags & CELL_WRITE) };
 }
 
-static void describe_port(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+static void describe_port(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
 {
 	bool mmio = c->kind == EV_MMIO;
 
@@ -157,13 +158,13 @@ static void describe_port(const struct cell *c, const struct symbols *symbols, s
 	set(id, 3, "%s", cell_kind(c));
 }
 
-static struct group_key key_vector(const struct cell *c, const struct symbols *symbols)
+static struct group_key key_vector(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
 	return (struct group_key){ c->kind, (uint64_t)c->detail << 8 | (c->flags & CELL_SOFT) };
 }
 
-static void describe_vector(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+static void describe_vector(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
 {
 	bool soft = c->flags & CELL_SOFT;
 
@@ -175,13 +176,13 @@ static void describe_vector(const struct cell *c, const struct symbols *symbols,
 
 /* ---- the other facets: a cell is what a row is, or nearly --------------------------------------------------------- */
 
-static struct group_key key_operand(const struct cell *c, const struct symbols *symbols)
+static struct group_key key_operand(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
-	return (struct group_key){ (uint64_t)c->kind << 32 | (uint32_t)c->op << 8 | c->flags, c->other };
+	return (struct group_key){ (uint64_t)c->kind << 32 | (uint32_t)c->op << 8 | (c->flags & CELL_WRITE), c->other };
 }
 
-static void describe_operand(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+static void describe_operand(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
 {
 	unsigned long long n = c->other;
 
@@ -214,13 +215,13 @@ static void describe_operand(const struct cell *c, const struct symbols *symbols
 	    n);
 }
 
-static struct group_key key_process(const struct cell *c, const struct symbols *symbols)
+static struct group_key key_process(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
-	return (struct group_key){ c->other, c->flags };
+	return (struct group_key){ c->other, c->flags & CELL_USER };
 }
 
-static void describe_process(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+static void describe_process(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
 {
 	(void)symbols;
 	if (c->other == UINT64_MAX)
@@ -230,20 +231,27 @@ static void describe_process(const struct cell *c, const struct symbols *symbols
 	set(id, 1, "%s", c->flags & CELL_USER ? "user" : "kernel");
 }
 
-static struct cell first_of(const struct cell *c)
+static struct cell_key first_of(const struct cell_key *c)
 {
-	return (struct cell){ .rip = c->other, .op = c->other_op, .kind = c->other_kind };
+	return (struct cell_key){ .rip = c->other, .op = c->other_op, .kind = c->other_kind };
 }
 
-static struct group_key key_pair(const struct cell *c, const struct symbols *symbols)
+static struct cell_key head_of(const struct cell_key *c)
+{
+	return (struct cell_key){ .rip = c->head, .op = c->head_op, .kind = c->head_kind };
+}
+
+static struct group_key key_pair(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
+	if (!(c->flags & CELL_FOLLOWS))
+		return (struct group_key){ 0, 0 };
 	return (struct group_key){ (uint64_t)c->other_kind << 16 | c->other_op, (uint64_t)c->kind << 16 | c->op };
 }
 
-static void describe_pair(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+static void describe_pair(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
 {
-	struct cell first = first_of(c);
+	struct cell_key first = first_of(c);
 
 	(void)symbols;
 	if (!(c->flags & CELL_FOLLOWS)) {
@@ -254,14 +262,14 @@ static void describe_pair(const struct cell *c, const struct symbols *symbols, s
 	set(id, 1, "%s %s", cell_insn(c), cell_kind(c));
 }
 
-static struct group_key key_pair_site(const struct cell *c, const struct symbols *symbols)
+static struct group_key key_pair_site(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
 	return (struct group_key){ c->other, c->rip };
 }
 
 /* "hlt default_idle+0x12", or the address where there is no symbol */
-static void describe_place(const struct cell *c, const struct symbols *symbols, struct profile_id *id, int column)
+static void describe_place(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id, int column)
 {
 	uint64_t offset;
 	long index = symbols && !(c->flags & CELL_USER) ? symbols_find(symbols, c->rip, &offset) : -1;
@@ -273,9 +281,9 @@ static void describe_place(const struct cell *c, const struct symbols *symbols, 
 		    (unsigned long long)offset);
 }
 
-static void describe_pair_site(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+static void describe_pair_site(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
 {
-	struct cell first = first_of(c);
+	struct cell_key first = first_of(c);
 
 	if (!(c->flags & CELL_FOLLOWS)) {
 		set(id, 0, "(not close)");
@@ -285,22 +293,41 @@ static void describe_pair_site(const struct cell *c, const struct symbols *symbo
 	describe_place(c, symbols, id, 1);
 }
 
-static struct group_key key_cluster(const struct cell *c, const struct symbols *symbols)
+static struct group_key key_cluster(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
-	return (struct group_key){ c->rip, (uint64_t)c->kind << 16 | c->op };
+	return (struct group_key){ c->head, (uint64_t)c->head_kind << 16 | c->head_op };
 }
 
-static struct group_key key_part(const struct cell *c, const struct symbols *symbols)
+static void describe_cluster(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
 {
-	(void)symbols;
-	return (struct group_key){ 0, c->other };
+	struct cell_key head = head_of(c);
+
+	describe_site(&head, symbols, id);
 }
 
-static void describe_part(const struct cell *c, const struct symbols *symbols, struct profile_id *id)
+static struct group_key key_time(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
-	set(id, 0, "%llu", (unsigned long long)c->other);
+	return (struct group_key){ 0, c->rip };
+}
+
+static void describe_time(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
+{
+	(void)symbols;
+	set(id, 0, "%llu", (unsigned long long)c->rip);
+}
+
+static struct group_key key_marker(const struct cell_key *c, const struct symbols *symbols)
+{
+	(void)symbols;
+	return (struct group_key){ 0, c->head };
+}
+
+static void describe_marker(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
+{
+	(void)symbols;
+	set(id, 0, "%llu", (unsigned long long)c->head);
 }
 
 static const struct grouping groupings[BY_MAX] = {
@@ -309,18 +336,13 @@ static const struct grouping groupings[BY_MAX] = {
 	[BY_SYMBOL] = { "symbol", FACET_SITE, { "symbol" }, takes_synchronous, key_symbol, describe_symbol },
 	[BY_PORT] = { "port", FACET_SITE, { "port", "direction", "name", "kind" }, takes_device, key_port, describe_port },
 	[BY_VECTOR] = { "vector", FACET_SITE, { "vector", "name", "kind" }, takes_vector, key_vector, describe_vector },
-	[BY_OPERAND] = { "operand",
-	                 FACET_OPERAND,
-	                 { "insn", "operand", "name", "kind" },
-	                 takes_all,
-	                 key_operand,
-	                 describe_operand },
-	[BY_PROCESS] = { "process", FACET_PROCESS, { "cr3", "mode" }, takes_all, key_process, describe_process },
-	[BY_PAIR] = { "pair", FACET_PAIR, { "first", "second" }, takes_all, key_pair, describe_pair },
-	[BY_PAIRSITE] = { "pairsite", FACET_PAIR, { "first", "second" }, takes_all, key_pair_site, describe_pair_site },
-	[BY_CLUSTER] = { "cluster", FACET_CLUSTER, { "site", "symbol", "insn", "kind" }, takes_all, key_cluster, describe_site },
-	[BY_TIME] = { "time", FACET_TIME, { "part", "icount" }, takes_all, key_part, describe_part },
-	[BY_MARKER] = { "marker", FACET_MARKER, { "part", "after" }, takes_all, key_part, describe_part },
+	[BY_OPERAND] = { "operand", FACET_SITE, { "insn", "operand", "name", "kind" }, takes_all, key_operand, describe_operand },
+	[BY_PROCESS] = { "process", FACET_PART, { "cr3", "mode" }, takes_all, key_process, describe_process },
+	[BY_PAIR] = { "pair", FACET_CHAIN, { "first", "second" }, takes_all, key_pair, describe_pair },
+	[BY_PAIRSITE] = { "pairsite", FACET_CHAIN, { "first", "second" }, takes_all, key_pair_site, describe_pair_site },
+	[BY_CLUSTER] = { "cluster", FACET_CHAIN, { "site", "symbol", "insn", "kind" }, takes_all, key_cluster, describe_cluster },
+	[BY_TIME] = { "time", FACET_PART, { "part", "icount" }, takes_all, key_time, describe_time },
+	[BY_MARKER] = { "marker", FACET_PART, { "part", "after" }, takes_all, key_marker, describe_marker },
 };
 const char profile_by_names[] =
         "insn, site, symbol, port, vector, operand, process, pair, pairsite, cluster, time, marker";
@@ -345,12 +367,15 @@ const char *profile_by_name(enum profile_by by)
 
 void profile_row_id(const struct profile_table *t, const struct profile_row *row, struct profile_id *out)
 {
-	const struct cell *c = &t->profile->cells[row->cell];
+	const struct profile *p = t->profile;
+	const struct cell_key *c = &p->cells[row->cell].key;
 
 	memset(out, 0, sizeof(*out));
 	groupings[t->by].describe(c, t->symbols, out);
-	if (t->profile->part_name && (t->by == BY_TIME || t->by == BY_MARKER))
-		set(out, 1, "%s", t->profile->part_name(t->profile->part_self, (uint32_t)c->other));
+	if (t->by == BY_TIME && p->bucket_name)
+		set(out, 1, "%s", p->bucket_name(p->names_self, (uint32_t)c->rip));
+	if (t->by == BY_MARKER && p->segment_name)
+		set(out, 1, "%s", p->segment_name(p->names_self, (uint32_t)c->head));
 }
 
 /* ---- order ------------------------------------------------------------------------------------------------- */
@@ -425,11 +450,11 @@ static int compare_keyed(const void *a, const void *b)
 	return r ? r : compare_u64(x->cell, y->cell);
 }
 
-static void add_followers(struct profile_row *row, enum profile_facet facet, const struct cell *c)
+static void add_followers(struct profile_row *row, bool chains, const struct cell *c)
 {
-	if (!(c->flags & CELL_FOLLOWS))
+	if (!(c->key.flags & CELL_FOLLOWS))
 		return;
-	row->groups += facet == FACET_PAIR || c->flags & CELL_SECOND ? c->count : 0;
+	row->groups += !chains || c->key.flags & CELL_SECOND ? c->count : 0;
 	row->followers += c->count;
 	row->saved += c->phases[PH_ENTRY] + c->phases[PH_DECODE];
 }
@@ -447,8 +472,8 @@ static long make_rows(const struct profile *p, const struct grouping *g, const s
 		return -ENOMEM;
 	for (uint32_t i = 0; i < p->cell_count; i++) {
 		row_of[i] = NO_ROW;
-		if (g->takes(&p->cells[i]))
-			keyed[count++] = (struct keyed_cell){ g->key(&p->cells[i], symbols), i };
+		if (g->takes(&p->cells[i].key))
+			keyed[count++] = (struct keyed_cell){ g->key(&p->cells[i].key, symbols), i };
 	}
 	qsort(keyed, count, sizeof(*keyed), compare_keyed);
 	for (size_t i = 0; i < count; i++) {
@@ -463,9 +488,11 @@ static long make_rows(const struct profile *p, const struct grouping *g, const s
 		if (!i || row_of[keyed[i].cell] != row_of[keyed[i - 1].cell])
 			row->cell = keyed[i].cell;
 		row->order = row_of[keyed[i].cell];
+		row->count += c->count;
 		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 			row->phases[ph] += c->phases[ph];
-		add_followers(row, p->facet, c);
+		if (p->facet == FACET_CHAIN)
+			add_followers(row, g->key == key_cluster, c);
 	}
 	free(keyed);
 	*out = rows;
@@ -478,44 +505,49 @@ static uint64_t rank(unsigned percent, uint64_t n)
 	return (n * percent + 99) / 100;
 }
 
-/* Samples come in ascending order: the present one is the seen-th smallest of its row. */
-static void row_take(struct profile_row *row, uint32_t cost, uint64_t seen)
+/* Samples of a row come in ascending order; most are nobody's percentile. */
+struct row_walk {
+	uint64_t seen, stop; /* samples met, and the number of the next that is looked at */
+};
+
+/* The present sample is the seen-th smallest of its row, and that is one of 1, the ranks and the last. */
+static void row_take(struct profile_row *row, uint32_t cost, struct row_walk *w)
 {
-	if (seen == 1)
+	const uint64_t ranks[] = { rank(50, row->count), rank(95, row->count), rank(99, row->count), row->count };
+	uint32_t *const figures[] = { &row->p50, &row->p95, &row->p99, &row->max };
+
+	if (w->seen == 1)
 		row->min = cost;
-	if (seen == rank(50, row->count))
-		row->p50 = cost;
-	if (seen == rank(95, row->count))
-		row->p95 = cost;
-	if (seen == rank(99, row->count))
-		row->p99 = cost;
-	row->max = cost;
+	for (int i = 3; i >= 0; i--) {
+		if (w->seen == ranks[i])
+			*figures[i] = cost;
+		if (w->seen < ranks[i])
+			w->stop = ranks[i];
+	}
 }
 
 static int fill_figures(const struct profile *p, const uint32_t *row_of, struct profile_row *rows, size_t row_count)
 {
-	uint64_t *seen = calloc(row_count + 1, sizeof(*seen));
+	struct row_walk *walk;
 
-	if (!seen)
+	BUG_ON(row_count >= NO_ROW);
+	walk = calloc(row_count + 1, sizeof(*walk));
+	if (!walk)
 		return -ENOMEM;
-	for (size_t i = 0; i < p->sample_count; i++) {
-		uint32_t row = row_of[p->samples[i].cell];
-
-		if (row != NO_ROW)
-			rows[row].count++;
-	}
-	for (size_t i = 0; i < p->sample_count; i++) {
-		uint32_t row = row_of[p->samples[i].cell];
-
-		if (row != NO_ROW)
-			row_take(&rows[row], p->samples[i].cost, ++seen[row]);
-	}
 	for (size_t i = 0; i < row_count; i++)
+		walk[i].stop = 1;
+	for (size_t i = 0; i < p->sample_count; i++) {
+		uint32_t row = row_of[p->samples[i].cell];
+
+		if (row != NO_ROW && ++walk[row].seen == walk[row].stop)
+			row_take(&rows[row], p->samples[i].cost, &walk[row]);
+	}
+	free(walk);
+	for (size_t i = 0; i < row_count; i++) {
 		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 			rows[i].total += rows[i].phases[ph];
-	for (size_t i = 0; i < row_count; i++)
 		rows[i].mean = rows[i].total / rows[i].count;
-	free(seen);
+	}
 	return 0;
 }
 
@@ -551,7 +583,7 @@ int profile_table(struct profile *p, enum profile_by by, const struct profile_so
 	out->symbols = symbols;
 	out->by = by;
 	out->name = g->name;
-	out->grouped = g->facet == FACET_PAIR || g->facet == FACET_CLUSTER;
+	out->grouped = g->facet == FACET_CHAIN;
 	memcpy(out->columns, g->columns, sizeof(out->columns));
 	r = table_fill(p, g, symbols, out);
 	if (r) {

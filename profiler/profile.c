@@ -19,7 +19,7 @@ int profile_create_facet(struct profile **out, enum profile_facet facet, struct 
 	*out = p;
 	if (!p)
 		return vm_fail(err, -ENOMEM, "profile: out of memory");
-	p->totals.costs_ok = true;
+	p->costs_ok = true;
 	p->facet = facet;
 	return 0;
 }
@@ -31,13 +31,15 @@ int profile_create(struct profile **out, struct vm_error *err)
 
 void profile_costs_bad(struct profile *p)
 {
-	p->totals.costs_ok = false;
+	p->costs_ok = false;
 }
 
-void profile_name_parts(struct profile *p, const char *(*name)(void *self, uint32_t n), void *self)
+void profile_name_parts(struct profile *p, const char *(*bucket)(void *self, uint32_t n),
+                        const char *(*segment)(void *self, uint32_t n), void *self)
 {
-	p->part_name = name;
-	p->part_self = self;
+	p->bucket_name = bucket;
+	p->segment_name = segment;
+	p->names_self = self;
 }
 
 void profile_destroy(struct profile *p)
@@ -97,83 +99,72 @@ static uint64_t event_operand(const struct event *ev)
 	}
 }
 
-static struct cell site_key(const struct event *ev)
+static uint8_t user_flag(const struct event *ev)
 {
-	struct cell key = { .rip = ev->rip, .detail = event_detail(ev), .op = ev->op, .kind = ev->kind };
-
-	key.flags = (ev->flags & EVF_WRITE ? CELL_WRITE : 0) | (ev->flags & EVF_SOFT ? CELL_SOFT : 0) |
-	            (ev->vcpl == 3 ? CELL_USER : 0);
-	return key;
+	return ev->vcpl == 3 ? CELL_USER : 0;
 }
 
-static struct cell operand_key(const struct event *ev)
+static void site_key(struct cell_key *key, const struct event *ev)
 {
-	struct cell key = { .other = event_operand(ev), .op = ev->op, .kind = ev->kind };
-
-	key.flags = ev->kind == EV_PIO || ev->kind == EV_MMIO ? (ev->flags & EVF_WRITE ? CELL_WRITE : 0) : 0;
-	return key;
+	key->rip = ev->rip;
+	key->other = event_operand(ev);
+	key->detail = event_detail(ev);
+	key->op = ev->op;
+	key->kind = ev->kind;
+	key->flags = (uint8_t)((ev->flags & EVF_WRITE ? CELL_WRITE : 0) | (ev->flags & EVF_SOFT ? CELL_SOFT : 0) |
+	                       user_flag(ev));
 }
 
-static struct cell pair_key(const struct event *ev, const struct profile_context *x)
+static void chain_key(struct cell_key *key, const struct event *ev, const struct profile_context *x)
 {
-	struct cell key = { .rip = ev->rip, .op = ev->op, .kind = ev->kind };
-
+	key->head = x->head_rip;
+	key->head_op = x->head_op;
+	key->head_kind = x->head_kind;
 	if (!x->prev)
-		return (struct cell){ 0 };
-	key.other = x->prev->rip;
-	key.other_op = x->prev->op;
-	key.other_kind = x->prev->kind;
-	key.flags = CELL_FOLLOWS | (ev->vcpl == 3 ? CELL_USER : 0);
-	return key;
+		return;
+	key->rip = ev->rip;
+	key->op = ev->op;
+	key->kind = ev->kind;
+	key->other = x->prev->rip;
+	key->other_op = x->prev->op;
+	key->other_kind = x->prev->kind;
+	key->flags = (uint8_t)(CELL_FOLLOWS | (x->length == 2 ? CELL_SECOND : 0) | user_flag(ev));
 }
 
-static struct cell cluster_key(const struct event *ev, const struct profile_context *x)
+static void part_key(struct cell_key *key, const struct event *ev, const struct profile_context *x)
 {
-	struct cell key = { .rip = x->head_rip, .op = x->head_op, .kind = x->head_kind };
-
-	(void)ev;
-	key.flags = (x->length > 1 ? CELL_FOLLOWS : 0) | (x->length == 2 ? CELL_SECOND : 0);
-	return key;
+	key->rip = x->bucket;
+	key->other = x->process;
+	key->head = x->segment;
+	key->flags = user_flag(ev);
 }
 
-static struct cell event_key(const struct profile *p, const struct event *ev, const struct profile_context *x)
+static bool key_equal(const struct cell_key *a, const struct cell_key *b)
 {
-	switch (p->facet) {
-	case FACET_OPERAND: return operand_key(ev);
-	case FACET_PROCESS: return (struct cell){ .other = x->process, .flags = ev->vcpl == 3 ? CELL_USER : 0 };
-	case FACET_PAIR: return pair_key(ev, x);
-	case FACET_CLUSTER: return cluster_key(ev, x);
-	case FACET_TIME: return (struct cell){ .other = x->bucket };
-	case FACET_MARKER: return (struct cell){ .other = x->segment };
-	default: return site_key(ev);
-	}
+	return !memcmp(a, b, sizeof(*a));
 }
 
-static bool cell_equal(const struct cell *a, const struct cell *b)
+static size_t key_hash(const struct cell_key *key)
 {
-	return a->rip == b->rip && a->detail == b->detail && a->op == b->op && a->kind == b->kind &&
-	       a->flags == b->flags && a->other == b->other && a->other_op == b->other_op &&
-	       a->other_kind == b->other_kind;
-}
+	static const uint64_t odd[] = { 0x9e3779b97f4a7c15ull, 0xff51afd7ed558ccdull, 0xc4ceb9fe1a85ec53ull,
+		                        0xc2b2ae3d27d4eb4full, 0x165667b19e3779f9ull };
+	uint64_t words[sizeof(*key) / 8], h = 0;
 
-static size_t cell_hash(const struct cell *c)
-{
-	uint64_t h = c->rip * 0x9e3779b97f4a7c15ull;
-
-	h ^= ((uint64_t)c->detail << 32 | (uint32_t)c->op << 16 | c->kind << 8 | c->flags) * 0xc2b2ae3d27d4eb4full;
-	h ^= c->other * 0xff51afd7ed558ccdull ^ ((uint64_t)c->other_op << 8 | c->other_kind) * 0xc4ceb9fe1a85ec53ull;
+	memcpy(words, key, sizeof(words));
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		h ^= words[i] * odd[i];
 	return (size_t)(h ^ h >> 29);
 }
 
 /* The slot that holds the key's cell, or the free one where it belongs. */
-static uint32_t *cell_slot(const struct profile *p, const struct cell *key)
+static uint32_t *cell_slot(const struct profile *p, const struct cell_key *key)
 {
-	size_t i = cell_hash(key);
+	size_t i = key_hash(key);
 
 	for (;; i++) {
 		uint32_t *slot = &p->slots[i & (p->slot_count - 1)];
 
-		if (!*slot || cell_equal(&p->cells[*slot - 1], key))
+		if (!*slot || key_equal(&p->cells[*slot - 1].key, key))
 			return slot;
 	}
 }
@@ -195,12 +186,12 @@ static int cells_grow(struct profile *p)
 	p->slot_count = room * 2;
 	p->cell_room = room;
 	for (size_t i = 0; i < p->cell_count; i++)
-		*cell_slot(p, &p->cells[i]) = (uint32_t)i + 1;
+		*cell_slot(p, &p->cells[i].key) = (uint32_t)i + 1;
 	return 0;
 }
 
 /* Number of the key's cell, made when it is new. */
-static int cell_find(struct profile *p, const struct cell *key, uint32_t *out)
+static int cell_look_up(struct profile *p, const struct cell_key *key, uint32_t *out)
 {
 	uint32_t *slot;
 
@@ -212,10 +203,31 @@ static int cell_find(struct profile *p, const struct cell *key, uint32_t *out)
 	}
 	slot = cell_slot(p, key);
 	if (!*slot) {
-		p->cells[p->cell_count] = *key;
+		memset(&p->cells[p->cell_count], 0, sizeof(*p->cells));
+		p->cells[p->cell_count].key = *key;
 		*slot = (uint32_t)++p->cell_count;
 	}
 	*out = *slot - 1;
+	return 0;
+}
+
+/* The same, guessing first: programs go in circles. */
+static int cell_find(struct profile *p, const struct cell_key *key, uint32_t *out)
+{
+	int r;
+
+	if (p->cell_count) {
+		*out = p->cells[p->last].next;
+		if (key_equal(&p->cells[*out].key, key)) {
+			p->last = *out;
+			return 0;
+		}
+	}
+	r = cell_look_up(p, key, out);
+	if (r)
+		return r;
+	p->cells[p->last].next = *out;
+	p->last = *out;
 	return 0;
 }
 
@@ -240,26 +252,30 @@ static int sample_add(struct profile *p, uint32_t cell, uint32_t cost)
 int profile_add_context(struct profile *p, const struct event *ev, const struct event_cost *cost,
                         const struct profile_context *context)
 {
-	struct cell key = event_key(p, ev, context);
+	struct cell_key key = { 0 };
 	uint64_t sum = 0;
-	uint32_t cell;
+	struct cell *cell;
+	uint32_t number;
 	int r;
 
 	BUG_ON(p->sorted);
-	r = cell_find(p, &key, &cell);
+	switch (p->facet) {
+	case FACET_CHAIN: chain_key(&key, ev, context); break;
+	case FACET_PART: part_key(&key, ev, context); break;
+	default: site_key(&key, ev); break;
+	}
+	r = cell_find(p, &key, &number);
 	if (r)
 		return r;
-	p->cells[cell].count++;
-	p->totals.phases[PH_GUEST] += cost->cycles[PH_GUEST];
+	cell = &p->cells[number];
+	cell->count++;
 	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++) {
-		p->cells[cell].phases[ph] += cost->cycles[ph];
-		p->totals.phases[ph] += cost->cycles[ph];
+		cell->phases[ph] += cost->cycles[ph];
 		sum += cost->cycles[ph];
 	}
-	p->totals.events++;
-	p->totals.kinds[ev->kind < EV_KIND_MAX ? ev->kind : 0]++;
-	p->totals.cost += sum;
-	return sample_add(p, cell, sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX);
+	p->guest += cost->cycles[PH_GUEST];
+	p->kinds[ev->kind < EV_KIND_MAX ? ev->kind : 0]++;
+	return sample_add(p, number, sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX);
 }
 
 int profile_add(struct profile *p, const struct event *ev, const struct event_cost *cost)
@@ -283,59 +299,69 @@ int profile_read(struct profile *p, struct trace_reader *r, void (*progress)(voi
 		rc = profile_add(p, &ev, &cost);
 		if (rc) {
 			rc = vm_fail(err, rc, "profile: %s after %llu events", strerror(-rc),
-			             (unsigned long long)p->totals.events);
+			             (unsigned long long)p->sample_count);
 			break;
 		}
-		if (progress && p->totals.events % 65536 == 0 && events)
-			progress(self, (double)p->totals.events / (double)events);
+		if (progress && p->sample_count % 65536 == 0 && events)
+			progress(self, (double)p->sample_count / (double)events);
 	}
-	p->totals.costs_ok &= trace_cursor_costs_ok(cursor);
+	p->costs_ok &= trace_cursor_costs_ok(cursor);
 	trace_cursor_close(cursor);
 	return rc;
 }
 
 void profile_totals(const struct profile *p, struct profile_totals *out)
 {
-	*out = p->totals;
+	*out = (struct profile_totals){ .events = p->sample_count, .costs_ok = p->costs_ok };
+	memcpy(out->kinds, p->kinds, sizeof(out->kinds));
+	out->phases[PH_GUEST] = p->guest;
+	for (size_t i = 0; i < p->cell_count; i++)
+		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++) {
+			out->phases[ph] += p->cells[i].phases[ph];
+			out->cost += p->cells[i].phases[ph];
+		}
 	/* a recording that nobody measured */
 	if (out->events && !out->cost && !out->phases[PH_GUEST])
 		out->costs_ok = false;
 }
 
-/* One stable pass of a radix sort by the byte at `shift`. */
-static void radix_pass(const struct sample *from, struct sample *to, size_t count, unsigned shift)
-{
-	size_t at[256] = { 0 };
-	size_t sum = 0;
+#define RADIX_BITS 16 /* nearly all costs differ in the lower half alone */
 
+/* One stable pass of a radix sort by the digit at `shift`. at: a number a digit. */
+static void radix_pass(const struct sample *from, struct sample *to, size_t count, unsigned shift, uint32_t *at)
+{
+	uint32_t sum = 0;
+
+	memset(at, 0, sizeof(*at) << RADIX_BITS);
 	for (size_t i = 0; i < count; i++)
-		at[from[i].cost >> shift & 255]++;
-	for (unsigned b = 0; b < 256; b++) {
-		size_t n = at[b];
+		at[(uint16_t)(from[i].cost >> shift)]++;
+	for (size_t b = 0; b < 1u << RADIX_BITS; b++) {
+		uint32_t n = at[b];
 
 		at[b] = sum;
 		sum += n;
 	}
 	for (size_t i = 0; i < count; i++)
-		to[at[from[i].cost >> shift & 255]++] = from[i];
+		to[at[(uint16_t)(from[i].cost >> shift)]++] = from[i];
 }
 
 int profile_sort_samples(struct profile *p)
 {
 	struct sample *other;
+	uint32_t *at;
 
 	if (p->sorted || !p->sample_count) {
 		p->sorted = true;
 		return 0;
 	}
 	other = malloc(p->sample_count * sizeof(*other));
-	if (!other)
-		return -ENOMEM;
-	for (unsigned shift = 0; shift < 32; shift += 16) {
-		radix_pass(p->samples, other, p->sample_count, shift);
-		radix_pass(other, p->samples, p->sample_count, shift + 8);
+	at = malloc(sizeof(*at) << RADIX_BITS);
+	if (other && at) {
+		radix_pass(p->samples, other, p->sample_count, 0, at);
+		radix_pass(other, p->samples, p->sample_count, RADIX_BITS, at);
+		p->sorted = true;
 	}
 	free(other);
-	p->sorted = true;
-	return 0;
+	free(at);
+	return p->sorted ? 0 : -ENOMEM;
 }

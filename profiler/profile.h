@@ -3,10 +3,10 @@
  *
  * An aggregation takes events one by one (from a trace through its cursor, or by hand) and keeps two things: a cell for each different
  * (kind, opcode, site, detail), and for every event eight bytes, its cell and its cost. So percentiles are exact, and ten million events
- * take 160 MB. Tables are then made from the cells: every table is one grouping of the same events.
+ * take 80 MB, twice that while they are sorted. Tables are then made from the cells: every table is one grouping of the same events.
  *
  * What is more than the event itself (the process, the event before, the time) is told by who feeds it (feed.h), and kept only by a profile of
- * that facet: a cell for each combination of everything would be a cell an event.
+ * that facet: a cell for each combination of everything would be a cell an event. A facet holds what changes together.
  *
  * It never runs a guest and never asks a clock: the same trace gives the same report.
  *
@@ -22,13 +22,9 @@ struct profile;
 
 /* What a profile tells events apart by. A grouping is made from a profile of its own facet. */
 enum profile_facet {
-	FACET_SITE,    /* kind, opcode, address, port or vector */
-	FACET_OPERAND, /* instruction and what it was about: control register, MSR, leaf, port */
-	FACET_PROCESS, /* the guest's address space, kernel or user */
-	FACET_PAIR,    /* the site, and the one before when that was close */
-	FACET_CLUSTER, /* the site at which a chain of close events began */
-	FACET_TIME,    /* equal parts of the run, by icount */
-	FACET_MARKER,  /* what the guest was doing, by the last marker */
+	FACET_SITE, /* kind, opcode, address, and what it was about: port, vector, control register, MSR, leaf */
+	FACET_CHAIN, /* the site, the one before when that was close, and the one at which the chain of close events began */
+	FACET_PART, /* the guest's address space, kernel or user; equal parts of the run, by icount; the last marker */
 	FACET_MAX
 };
 
@@ -59,9 +55,10 @@ int profile_add_context(struct profile *p, const struct event *ev, const struct 
 bool profile_synchronous(const struct event *ev);
 /* Cost columns were missing or damaged for some of the events. */
 void profile_costs_bad(struct profile *p);
-/* For messages: what FACET_TIME's buckets and FACET_MARKER's segments are called. Borrowed; name(self, n) gives a string that is valid until the next
- * call. NULL: numbers. */
-void profile_name_parts(struct profile *p, const char *(*name)(void *self, uint32_t n), void *self);
+/* For messages: what FACET_PART's buckets and segments are called. Borrowed; each gives a string that is valid until its next call. NULL:
+ * numbers. */
+void profile_name_parts(struct profile *p, const char *(*bucket)(void *self, uint32_t n),
+                        const char *(*segment)(void *self, uint32_t n), void *self);
 /* Take a whole trace. progress may be NULL (0..1). */
 int profile_read(struct profile *p, struct trace_reader *r, void (*progress)(void *self, double done), void *self,
                  struct vm_error *err);

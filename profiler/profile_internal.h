@@ -6,23 +6,32 @@
 
 #include "profiler/profile.h"
 
+/* What a profile's facet tells events apart by. Compared and hashed as bytes: there is no padding, what a facet does not use is 0. */
+struct cell_key {
+	uint64_t rip;    /* FACET_PART: bucket */
+	uint64_t other;  /* FACET_SITE: operand; FACET_CHAIN: address of the event before; FACET_PART: process */
+	uint64_t head;   /* FACET_CHAIN: address at which the chain began; FACET_PART: segment */
+	uint32_t detail; /* port, page of MMIO, vector; 0 for other kinds */
+	uint16_t op, other_op, head_op;
+	uint8_t kind, other_kind, head_kind;
+	uint8_t flags; /* CELL_* */
+	uint8_t unused[2];
+};
+_Static_assert(sizeof(struct cell_key) == 40, "no padding");
+
 /* All events with the same key. */
 struct cell {
-	uint64_t rip;
-	uint64_t other; /* by facet: operand, process, address of the site before or of the chain's first, bucket, segment */
-	uint32_t detail; /* port, page of MMIO, vector; 0 for other kinds */
-	uint16_t op, other_op;
-	uint8_t kind, other_kind;
-	uint8_t flags;           /* CELL_* */
+	struct cell_key key;
 	uint64_t count;          /* events */
 	uint64_t phases[PH_MAX]; /* sums */
+	uint32_t next;           /* the cell of the event after the last of these: mostly that of the next one too */
 };
 enum {
 	CELL_WRITE = 1 << 0,
 	CELL_USER = 1 << 1,
 	CELL_SOFT = 1 << 2,
-	CELL_FOLLOWS = 1 << 3, /* pair, cluster: not the first */
-	CELL_SECOND = 1 << 4,  /* cluster: the second, so that clusters can be counted */
+	CELL_FOLLOWS = 1 << 3, /* FACET_CHAIN: not the first */
+	CELL_SECOND = 1 << 4,  /* FACET_CHAIN: the second, so that chains can be counted */
 };
 
 struct sample {
@@ -33,15 +42,18 @@ struct sample {
 struct profile {
 	struct cell *cells;
 	size_t cell_count, cell_room;
+	uint32_t last;     /* the present event's */
 	uint32_t *slots;   /* open-addressing index of cells: cell + 1, 0 = free */
 	size_t slot_count; /* a power of two */
 	struct sample *samples;
 	size_t sample_count, sample_room;
 	enum profile_facet facet;
-	const char *(*part_name)(void *self, uint32_t n);
-	void *part_self;
+	const char *(*bucket_name)(void *self, uint32_t n), *(*segment_name)(void *self, uint32_t n);
+	void *names_self;
 	bool sorted; /* samples are in ascending order of cost */
-	struct profile_totals totals;
+	bool costs_ok;
+	uint64_t kinds[EV_KIND_MAX];
+	uint64_t guest; /* cycles */
 };
 
 /* Bring samples into ascending order of cost (once). */

@@ -178,10 +178,8 @@ static void set_destroy(struct profile_set *set)
 
 static void set_names(const struct profile_set *set, struct feed *feed)
 {
-	if (set->of[FACET_TIME])
-		profile_name_parts(set->of[FACET_TIME], feed_bucket_name, feed);
-	if (set->of[FACET_MARKER])
-		profile_name_parts(set->of[FACET_MARKER], feed_segment_name, feed);
+	if (set->of[FACET_PART])
+		profile_name_parts(set->of[FACET_PART], feed_bucket_name, feed_segment_name, feed);
 }
 
 static const struct profile_sort *table_sort(const struct profile_plan *plan, enum profile_by by)
