@@ -1,0 +1,56 @@
+#!/bin/bash
+# bench-profile.sh - what reading a trace of ten million events costs, beside the bounds: 5 seconds and 500 MiB, for the plain profile and for every view.
+#
+# The guest `storm` makes the events. Memory is the kernel's high-water mark of the process, asked for while it runs. Called by `make bench`.
+# Environment: BUILD (build), EVENTS (10000000), ROUNDS (3). Exit: 0 the bounds hold, 1 one does not.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+build=${BUILD:-build}
+events=${EVENTS:-10000000}
+rounds=${ROUNDS:-3}
+ringside=$build/ringside
+work=$(mktemp -d "$build/bench.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# row WHAT VALUE UNIT BOUND: as bench.sh prints them
+row() {
+	local verdict=ok
+	if ! awk "BEGIN { exit !($2 <= $4) }"; then
+		verdict='NOT HELD'
+		failed=1
+	fi
+	printf '%-44s %10s %-14s %2s %-8s %s\n' "$1" "$2" "$3" '<=' "$4" "$verdict"
+}
+
+# measure COMMAND...: its high-water mark in KiB goes to $work/peak, its seconds to $work/seconds
+measure() {
+	local pid begin kib=0 now
+	begin=$(date +%s.%N)
+	"$@" >"$work/out" &
+	pid=$!
+	while now=$(sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' "/proc/$pid/status" 2>/dev/null) && [ -n "$now" ]; do
+		kib=$now
+		sleep 0.02
+	done
+	wait "$pid"
+	awk "BEGIN { printf \"%.2f\n\", $(date +%s.%N) - $begin }" >>"$work/seconds"
+	echo "$kib" >>"$work/peak"
+}
+
+# Exit 33 is how a self-checking guest says that all was well.
+"$ringside" record -o "$work/storm.trace" --serial none --append "events=$events" "$build/guests/storm.elf" </dev/null 2>"$work/err" || [ $? = 33 ] || {
+	cat "$work/err" >&2
+	exit 1
+}
+echo "profile of $("$ringside" trace info --format json "$work/storm.trace" | jq .events) events, best of $rounds rounds"
+for by in insn all; do
+	rm -f "$work/seconds" "$work/peak"
+	for _ in $(seq "$rounds"); do
+		measure "$ringside" profile --by $by "$work/storm.trace"
+	done
+	row "profile --by $by" "$(sort -n "$work/seconds" | head -1)" s 5
+	row "  memory" "$(($(sort -n "$work/peak" | tail -1) / 1024))" MiB 500
+done
+exit $failed
