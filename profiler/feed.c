@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "profiler/lines.h"
+#include "profiler/stats.h"
 #include "vmm/decode/insn.h"
 
 enum filter_key {
@@ -62,6 +63,9 @@ struct feed {
 	struct event prev;
 	bool has_prev, begun, ended;
 	uint64_t total;
+	struct samples *samples;
+	uint32_t again[AGAIN_MAX]; /* of the present event */
+	bool again_bad;
 	char selection[512], name[64];
 };
 
@@ -273,6 +277,7 @@ int feed_open(struct feed **out, struct trace_reader *reader, const struct feed_
 	f->near = o->near ? o->near : FEED_NEAR_DEFAULT;
 	f->buckets = o->buckets ? o->buckets : FEED_BUCKETS_DEFAULT;
 	f->now.process = UINT64_MAX;
+	f->samples = o->samples;
 	rc = parse_filters(f, o->filters, err);
 	rc = rc ? rc : open_patterns(f, o, err);
 	if (!rc && (f->mark || f->from || f->to))
@@ -388,12 +393,50 @@ static int tell(struct feed *f, const struct feed_sinks *s, const struct event *
 	return s->each ? s->each(s->self, ev, cost, &f->now) : 0;
 }
 
+/* Few numbers, mostly alike. */
+static void sort_few(uint32_t *v, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		uint32_t x = v[i];
+		size_t at = i;
+
+		for (; at && v[at - 1] > x; at--)
+			v[at] = v[at - 1];
+		v[at] = x;
+	}
+}
+
+static void look_up_samples(struct feed *f)
+{
+	const uint32_t *samples = f->samples ? samples_at(f->samples, f->total) : NULL;
+	size_t n = f->samples ? samples_info(f->samples)->runs : 0;
+	uint32_t sorted[SAMPLES_RUNS_MAX];
+	struct interval interval;
+
+	f->now.again = NULL;
+	f->again_bad |= f->samples && !samples;
+	if (!samples || n > SAMPLES_RUNS_MAX)
+		return;
+	memcpy(sorted, samples, n * sizeof(*sorted));
+	sort_few(sorted, n);
+	interval = stats_median_interval(sorted, n);
+	f->again[AGAIN_MIN] = sorted[0];
+	f->again[AGAIN_MEDIAN] = stats_percentile(sorted, n, 50);
+	f->again[AGAIN_LOW] = interval.low;
+	f->again[AGAIN_HIGH] = interval.high;
+	f->now.again = f->again;
+}
+
 static int feed_event(struct feed *f, const struct feed_sinks *s, const struct event *ev, const struct event_cost *cost)
 {
 	int rc;
 
 	before_event(f, ev);
-	rc = selected(f, ev) ? tell(f, s, ev, cost) : 0;
+	rc = 0;
+	if (selected(f, ev)) {
+		look_up_samples(f);
+		rc = tell(f, s, ev, cost);
+	}
 	f->total++;
 	return rc ? rc : after_event(f, ev, cost);
 }
@@ -430,6 +473,11 @@ int feed_run(struct feed *f, const struct feed_sinks *sinks, struct vm_error *er
 uint64_t feed_total(const struct feed *f)
 {
 	return f->total;
+}
+
+bool feed_samples_bad(const struct feed *f)
+{
+	return f->again_bad;
 }
 
 const char *feed_selection(const struct feed *f)

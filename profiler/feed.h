@@ -9,6 +9,7 @@
 #define RINGSIDE_PROFILER_FEED_H
 
 #include "profiler/profile.h"
+#include "recorder/samples.h"
 
 #define FEED_NEAR_DEFAULT 4
 #define FEED_BUCKETS_DEFAULT 20
@@ -22,6 +23,7 @@ struct feed_options {
 	const char *mark; /* console lines that are markers: POSIX extended regular expression */
 	const char *from_mark,
 	        *to_mark; /* only what is between: the first marker or line that matches, and the next that does */
+	struct samples *samples; /* of the trace */
 	char **filters; /* "insn=in,out": events that are one of these in each of the filters; see feed_filter_names */
 };
 extern const char feed_filter_names[];
@@ -48,6 +50,7 @@ int feed_run(struct feed *f, const struct feed_sinks *sinks, struct vm_error *er
 /* After feed_run: events there were, and what was asked for in words ("" for all of them). */
 uint64_t feed_total(const struct feed *f);
 const char *feed_selection(const struct feed *f);
+bool feed_samples_bad(const struct feed *f); /* some events' samples are missing or damaged */
 /* Markers met, in order. segment 0 is what was before the first. */
 uint32_t feed_segments(const struct feed *f);
 const char *feed_segment_name(void *feed, uint32_t segment);

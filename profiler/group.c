@@ -411,6 +411,7 @@ ORDER(order_p95, p95)
 ORDER(order_p99, p99)
 ORDER(order_max, max)
 ORDER(order_saved, saved)
+ORDER(order_again, again[AGAIN_MEDIAN])
 
 struct profile_sort {
 	const char *name;
@@ -418,11 +419,11 @@ struct profile_sort {
 };
 
 static const struct profile_sort sorts[] = {
-	{ "time", order_time }, { "count", order_count }, { "mean", order_mean },
-	{ "p50", order_p50 },   { "p95", order_p95 },     { "p99", order_p99 },
-	{ "max", order_max },   { "saved", order_saved }, { "id", order_id },
+	{ "time", order_time },   { "count", order_count }, { "mean", order_mean }, { "p50", order_p50 },
+	{ "p95", order_p95 },     { "p99", order_p99 },     { "max", order_max },   { "saved", order_saved },
+	{ "again", order_again }, { "id", order_id },
 };
-const char profile_sort_names[] = "time, count, mean, p50, p95, p99, max, saved, id";
+const char profile_sort_names[] = "time, count, mean, p50, p95, p99, max, saved, again, id";
 
 const struct profile_sort *profile_sort_find(const char *name)
 {
@@ -491,6 +492,8 @@ static long make_rows(const struct profile *p, const struct grouping *g, const s
 		row->count += c->count;
 		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 			row->phases[ph] += c->phases[ph];
+		for (int k = 0; k < AGAIN_MAX; k++)
+			row->again[k] += c->again[k];
 		if (p->facet == FACET_CHAIN)
 			add_followers(row, g->key == key_cluster, c);
 	}
@@ -547,6 +550,8 @@ static int fill_figures(const struct profile *p, const uint32_t *row_of, struct 
 		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 			rows[i].total += rows[i].phases[ph];
 		rows[i].mean = rows[i].total / rows[i].count;
+		for (int k = 0; k < AGAIN_MAX; k++)
+			rows[i].again[k] /= rows[i].count;
 	}
 	return 0;
 }
@@ -584,6 +589,7 @@ int profile_table(struct profile *p, enum profile_by by, const struct profile_so
 	out->by = by;
 	out->name = g->name;
 	out->grouped = g->facet == FACET_CHAIN;
+	out->again = p->sample_count && p->again == p->sample_count;
 	memcpy(out->columns, g->columns, sizeof(out->columns));
 	r = table_fill(p, g, symbols, out);
 	if (r) {

@@ -12,6 +12,8 @@
 #include "vmm/bug.h"
 #include "vmm/decode/insn.h"
 
+const char *const profile_again_names[AGAIN_MAX] = { "min", "median", "low", "high" };
+
 int profile_create_facet(struct profile **out, enum profile_facet facet, struct vm_error *err)
 {
 	struct profile *p = calloc(1, sizeof(*p));
@@ -272,6 +274,11 @@ int profile_add_context(struct profile *p, const struct event *ev, const struct 
 	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++) {
 		cell->phases[ph] += cost->cycles[ph];
 		sum += cost->cycles[ph];
+	}
+	if (context && context->again) {
+		for (int i = 0; i < AGAIN_MAX; i++)
+			cell->again[i] += context->again[i];
+		p->again++;
 	}
 	p->guest += cost->cycles[PH_GUEST];
 	p->kinds[ev->kind < EV_KIND_MAX ? ev->kind : 0]++;

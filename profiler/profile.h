@@ -28,6 +28,11 @@ enum profile_facet {
 	FACET_MAX
 };
 
+/* What an event cost when it was measured again (recorder/samples.h), in cycles of the host that did it: over its samples the minimum,
+ * the median, and the median's 95 % confidence interval by order statistics. As an array so that sums are made in a loop. */
+enum profile_again { AGAIN_MIN, AGAIN_MEDIAN, AGAIN_LOW, AGAIN_HIGH, AGAIN_MAX };
+extern const char *const profile_again_names[AGAIN_MAX];
+
 /* What is known of an event beside itself. */
 struct profile_context {
 	uint64_t process;         /* the last value written to CR3; UINT64_MAX before the first */
@@ -35,10 +40,11 @@ struct profile_context {
 	uint64_t head_rip; /* the first of the chain of close events that this one is in: itself when it is alone */
 	uint16_t head_op;
 	uint8_t head_kind;
-	uint64_t length;  /* how manieth of the chain: 1, 2, ... */
-	uint64_t cycles;  /* of the host, over all events before */
-	uint32_t bucket;  /* of time */
-	uint32_t segment; /* between markers: 0 before the first, ... */
+	uint64_t length;       /* how manieth of the chain: 1, 2, ... */
+	uint64_t cycles;       /* of the host, over all events before */
+	uint32_t bucket;       /* of time */
+	uint32_t segment;      /* between markers: 0 before the first, ... */
+	const uint32_t *again; /* AGAIN_MAX numbers; NULL: was not measured again */
 };
 
 /* FACET_SITE. On error *out is NULL. Free with profile_destroy (NULL is fine). */
@@ -102,6 +108,7 @@ struct profile_row {
 	/* pairs and clusters: how many of two events or more; the events in them after the first; the cycles those spent in getting
 	 * to the VMM and finding out why (entry, decode), which one exit for all would save */
 	uint64_t groups, followers, saved;
+	uint64_t again[AGAIN_MAX]; /* means over the row's events */
 };
 
 /* Valid as long as the profile and the symbols it was made from. */
@@ -117,6 +124,7 @@ struct profile_table {
 	uint64_t count, total;             /* over all rows, those left out too */
 	bool grouped;                      /* the next three mean something */
 	uint64_t groups, followers, saved; /* the same */
+	bool again;                        /* so do the rows' `again`: every event was measured again */
 };
 
 /* Sorted by key, largest first ("id": by what the rows are). NULL when there is no such key or grouping of that name. */

@@ -24,7 +24,8 @@ struct cell {
 	struct cell_key key;
 	uint64_t count;          /* events */
 	uint64_t phases[PH_MAX]; /* sums */
-	uint32_t next;           /* the cell of the event after the last of these: mostly that of the next one too */
+	uint64_t again[AGAIN_MAX];
+	uint32_t next; /* the cell of the event after the last of these: mostly that of the next one too */
 };
 enum {
 	CELL_WRITE = 1 << 0,
@@ -54,6 +55,7 @@ struct profile {
 	bool costs_ok;
 	uint64_t kinds[EV_KIND_MAX];
 	uint64_t guest; /* cycles */
+	uint64_t again; /* events that were measured again */
 };
 
 /* Bring samples into ascending order of cost (once). */

@@ -48,6 +48,11 @@ double report_percent(uint64_t part, uint64_t whole)
 	return whole ? 100.0 * (double)part / (double)whole : 0;
 }
 
+double report_again_overhead(const struct samples_info *again)
+{
+	return again->plain_ns ? ((double)again->timed_ns / (double)again->plain_ns - 1) * 100 : 0;
+}
+
 const char *report_model_name(const struct trace_meta *meta)
 {
 	return meta->config.model == MODEL_0_3_3 ? "0/3/3" : "0/1/3";
@@ -170,7 +175,9 @@ static void text_table_head(FILE *out, const struct report *r, const struct prof
 	}
 	fprintf(out, "%10s %7s %7s %8s %8s %8s %8s %10s %8s %12s", "COUNT", "COUNT%", "TIME%", "MIN", "P50", "P95",
 	        "P99", "MAX", "MEAN", r->meta->tsc_hz ? "TOTAL us" : "TOTAL");
-	fprintf(out, t->grouped ? " %10s %12s\n" : "\n", "GROUPS", r->meta->tsc_hz ? "SAVED us" : "SAVED");
+	if (t->grouped)
+		fprintf(out, " %10s %12s", "GROUPS", r->meta->tsc_hz ? "SAVED us" : "SAVED");
+	fprintf(out, t->again ? " | %8s %8s %8s %8s\n" : "\n", "MIN", "MEDIAN", "LOW", "HIGH");
 }
 
 static void text_cycles(FILE *out, const struct report *r, uint64_t cycles)
@@ -213,6 +220,10 @@ static void text_table(FILE *out, const struct report *r, const struct profile_t
 			fprintf(out, " %10" PRIu64 " ", row->groups);
 			text_cycles(out, r, row->saved);
 		}
+		if (t->again)
+			fputs(" |", out);
+		for (int k = 0; t->again && k < AGAIN_MAX; k++)
+			fprintf(out, " %8" PRIu64, row->again[k]);
 		fputc('\n', out);
 		count += row->count;
 		total += row->total;
@@ -226,12 +237,36 @@ static void text_table(FILE *out, const struct report *r, const struct profile_t
 		fprintf(out, "(no such events)\n");
 }
 
+/* What the columns behind the bar are, and what measuring itself costs. */
+static void text_again(FILE *out, const struct report *r)
+{
+	const struct samples_info *a = r->again;
+
+	if (r->again_note && *r->again_note)
+		fprintf(out, "NOTE: what was measured again is left out: %s\n", r->again_note);
+	if (!a)
+		return;
+	fprintf(out,
+	        "Behind the bar: measured again %" PRIu64
+	        " times by replay (engine %s, %s). Of each event the minimum, the median and\n"
+	        "the median's 95 %% interval over its samples, averaged over the row's events: entry, decode and "
+	        "emulation, without devices and log.\n",
+	        a->runs, a->engine, a->host);
+	if (a->runs < REPORT_AGAIN_ENOUGH)
+		fprintf(out, "With fewer than %d samples LOW and HIGH are their range.\n", REPORT_AGAIN_ENOUGH);
+	fprintf(out,
+	        "Measuring costs: a replay that reads the clock takes %.1f %% more processor time (%.3f s, %.3f s "
+	        "without); one read is %" PRIu64 " cycles.\n",
+	        report_again_overhead(a), (double)a->timed_ns / 1e9, (double)a->plain_ns / 1e9, a->clock_cycles);
+}
+
 int report_text(FILE *out, const struct report *r)
 {
 	text_head(out, r);
 	text_phases(out, r);
 	fprintf(out, "\nBelow: cost of an event to the VMM, in cycles%s; TIME%% is of the time outside the guest.\n",
 	        r->meta->tsc_hz ? "" : " (the recording host's cycle rate is not known)");
+	text_again(out, r);
 	for (size_t i = 0; i < r->table_count; i++)
 		text_table(out, r, &r->tables[i]);
 	return fflush(out) || ferror(out) ? -EIO : 0;

@@ -7,17 +7,25 @@
 #include <stdio.h>
 
 #include "profiler/profile.h"
+#include "recorder/samples.h"
 
 /* Everything is borrowed. */
 struct report {
 	const char *path; /* the trace's, as given */
 	const struct trace_meta *meta;
 	const struct profile_totals *totals;
-	const char *selection; /* what was asked for, in words; "" or NULL: everything */
-	uint64_t total_events; /* in the trace; 0: as many as selected */
+	const char *selection;            /* what was asked for, in words; "" or NULL: everything */
+	uint64_t total_events;            /* in the trace; 0: as many as selected */
+	const struct samples_info *again; /* what was measured again; NULL: nothing was */
+	const char *again_note;           /* why not all that is there can be used; "" or NULL: it can */
 	const struct profile_table *tables;
 	size_t table_count;
 };
+
+/* A 95 % interval of a median needs that many samples; of fewer, low and high are the range. */
+#define REPORT_AGAIN_ENOUGH 6
+/* Percent of a replay's processor time that reading the clock took. */
+double report_again_overhead(const struct samples_info *again);
 
 /* One line of the account of a run's time. The lines add up to the run. */
 struct report_phase {

@@ -29,7 +29,11 @@ static void csv_table(FILE *out, const struct profile_table *t)
 	fprintf(out, "count,count_share,time_share,min,p50,p95,p99,max,mean,total");
 	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 		fprintf(out, ",%s", event_phase_name((enum event_phase)ph));
-	fputs(t->grouped ? ",groups,followers,saved\n" : "\n", out);
+	if (t->grouped)
+		fputs(",groups,followers,saved", out);
+	for (int k = 0; t->again && k < AGAIN_MAX; k++)
+		fprintf(out, ",again_%s", profile_again_names[k]);
+	fputc('\n', out);
 	for (size_t i = 0; i < t->row_count; i++) {
 		const struct profile_row *row = &t->rows[i];
 		struct profile_id id;
@@ -46,6 +50,8 @@ static void csv_table(FILE *out, const struct profile_table *t)
 			fprintf(out, ",%" PRIu64, row->phases[ph]);
 		if (t->grouped)
 			fprintf(out, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64, row->groups, row->followers, row->saved);
+		for (int k = 0; t->again && k < AGAIN_MAX; k++)
+			fprintf(out, ",%" PRIu64, row->again[k]);
 		fputc('\n', out);
 	}
 }

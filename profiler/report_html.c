@@ -21,6 +21,7 @@ static const char style[] =
         "th.id,td.id{text-align:left;font-family:ui-monospace,monospace;font-size:.9em}\n"
         "td.bar{background-repeat:no-repeat;background-size:var(--w) "
         "100%;background-image:linear-gradient(#cfe0f2,#cfe0f2)}\n"
+        ".again{background:#f3f6ee}\n"
         ".note{background:#fff3d6;padding:.4rem .7rem}p.small{color:#555;font-size:.9em}\n"
         "figure{margin:1rem 0;overflow-x:auto}figure svg{width:100%;min-width:42rem;height:auto}\n"
         "@media print{body{font-size:10px;max-width:none}.box,figure{overflow:visible}figure "
@@ -123,6 +124,8 @@ static void html_row(FILE *out, const struct report *r, const struct profile_tab
 	        row->max, row->mean, report_us(r, row->total));
 	if (t->grouped)
 		fprintf(out, "<td>%" PRIu64 "</td><td>%.1f</td>", row->groups, report_us(r, row->saved));
+	for (int k = 0; t->again && k < AGAIN_MAX; k++)
+		fprintf(out, "<td class=\"again\">%" PRIu64 "</td>", row->again[k]);
 	fprintf(out, "</tr>\n");
 }
 
@@ -134,8 +137,11 @@ static void html_table(FILE *out, const struct report *r, const struct profile_t
 	fprintf(out,
 	        "<th>count</th><th></th><th>time</th><th>min</th><th>p50</th><th>p95</th><th>p99</th><th>max</"
 	        "th><th>mean</th>"
-	        "<th>total us</th>%s</tr>\n",
-	        t->grouped ? "<th>groups</th><th>saved us</th>" : "");
+	        "<th>total us</th>%s%s</tr>\n",
+	        t->grouped ? "<th>groups</th><th>saved us</th>" : "",
+	        t->again ? "<th class=\"again\">min</th><th class=\"again\">median</th><th class=\"again\">low</th><th "
+	                   "class=\"again\">high</th>"
+	                 : "");
 	for (size_t i = 0; i < t->row_count; i++)
 		html_row(out, r, t, &t->rows[i]);
 	fprintf(out, "</table></div>\n");
@@ -223,10 +229,34 @@ static void html_plot(FILE *out, const struct report *r, const struct profile_ta
 	free(svg);
 }
 
+static void html_again(FILE *out, const struct report *r)
+{
+	const struct samples_info *a = r->again;
+
+	if (r->again_note && *r->again_note) {
+		fprintf(out, "<p class=\"note\">What was measured again is left out: ");
+		put(out, r->again_note);
+		fprintf(out, "</p>\n");
+	}
+	if (!a)
+		return;
+	fprintf(out, "<p>Last four columns, shaded: measured again %" PRIu64 " times by replay (engine ", a->runs);
+	put(out, a->engine);
+	fprintf(out, ", ");
+	put(out, a->host);
+	fprintf(out,
+	        "); of each event the minimum, the median and the median's 95 %% interval%s, averaged over the row's "
+	        "events; without "
+	        "devices and log. A replay that reads the clock takes %.1f %% more processor time than one that does "
+	        "not.</p>\n",
+	        a->runs < REPORT_AGAIN_ENOUGH ? " (here the range: the samples are few)" : "", report_again_overhead(a));
+}
+
 int report_html(FILE *out, const struct report *r)
 {
 	html_head(out, r);
 	html_phases(out, r);
+	html_again(out, r);
 	for (size_t i = 0; i < r->table_count; i++) {
 		html_plot(out, r, &r->tables[i], (int)i);
 		html_table(out, r, &r->tables[i]);

@@ -114,6 +114,12 @@ static cJSON *json_row(const struct report *r, const struct profile_table *t, co
 		add_u64(object, "followers", row->followers);
 		add_u64(object, "saved", row->saved);
 	}
+	if (t->again) {
+		cJSON *again = cJSON_AddObjectToObject(object, "again");
+
+		for (int k = 0; k < AGAIN_MAX; k++)
+			add_u64(again, profile_again_names[k], row->again[k]);
+	}
 	phases = cJSON_AddObjectToObject(object, "phases");
 	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
 		add_u64(phases, event_phase_name((enum event_phase)ph), row->phases[ph]);
@@ -140,6 +146,20 @@ static void add_table(cJSON *list, const struct report *r, const struct profile_
 		cJSON_AddItemToArray(rows, json_row(r, t, &t->rows[i]));
 }
 
+static void add_again(cJSON *root, const struct samples_info *a)
+{
+	cJSON *again = cJSON_AddObjectToObject(root, "again");
+
+	add_u64(again, "runs", a->runs);
+	add_text(again, "engine", a->engine);
+	add_text(again, "host", a->host);
+	add_u64(again, "tsc_hz", a->tsc_hz);
+	add_u64(again, "timed_ns", a->timed_ns);
+	add_u64(again, "plain_ns", a->plain_ns);
+	cJSON_AddNumberToObject(again, "overhead_percent", report_again_overhead(a));
+	add_u64(again, "clock_cycles", a->clock_cycles);
+}
+
 int report_json(FILE *out, const struct report *r)
 {
 	cJSON *root = cJSON_CreateObject();
@@ -154,6 +174,10 @@ int report_json(FILE *out, const struct report *r)
 	add_u64(root, "selected_events", r->totals->events);
 	add_kinds(root, r->totals);
 	cJSON_AddBoolToObject(root, "costs_ok", r->totals->costs_ok);
+	if (r->again)
+		add_again(root, r->again);
+	if (r->again_note && *r->again_note)
+		add_text(root, "again_note", r->again_note);
 	add_phases(root, r);
 	tables = cJSON_AddArrayToObject(root, "tables");
 	for (size_t i = 0; i < r->table_count; i++)

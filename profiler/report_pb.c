@@ -68,6 +68,8 @@ static Profile__Row *pb_row(struct arena *a, const struct profile_table *t, cons
 	m->id = arena_get(a, columns * sizeof(*m->id));
 	m->n_phases = PH_MAX - 1;
 	m->phases = arena_get(a, m->n_phases * sizeof(*m->phases));
+	m->n_again = t->again ? AGAIN_MAX : 0;
+	m->again = arena_get(a, m->n_again * sizeof(*m->again));
 	if (a->failed)
 		return NULL;
 	profile_row_id(t, row, &id);
@@ -80,6 +82,7 @@ static Profile__Row *pb_row(struct arena *a, const struct profile_table *t, cons
 	m->p95 = row->p95;
 	m->p99 = row->p99;
 	m->max = row->max;
+	memcpy(m->again, row->again, m->n_again * sizeof(*m->again));
 	memcpy(m->phases, &row->phases[PH_GUEST + 1], m->n_phases * sizeof(*m->phases));
 	return m;
 }

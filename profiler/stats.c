@@ -132,12 +132,38 @@ uint32_t stats_percentile(const uint32_t *a, size_t n, unsigned percent)
 	return a[rank ? rank - 1 : 0];
 }
 
-struct interval stats_median_interval(const uint32_t *a, size_t n)
+#define EXACT_MAX 200 /* of more values the normal approximation is as good */
+
+/*
+ * How many values may be left out at each end: the median lies outside of the others with a probability of
+ * 2 * P(binomial(n, 1/2) <= k - 1), which must not exceed 5 %. None of fewer than six.
+ */
+static size_t left_out(size_t n)
+{
+	double term = ldexp(1, -(int)n), tail = 0;
+	size_t k = 0;
+
+	while (2 * (tail + term) <= 0.05) {
+		tail += term;
+		term *= (double)(n - k) / (double)(k + 1);
+		k++;
+	}
+	return k ? k - 1 : 0;
+}
+
+static struct interval approximate_interval(const uint32_t *a, size_t n)
 {
 	double middle = (double)n / 2, half = 0.98 * sqrt((double)n); /* 1.96 standard deviations of a binomial(n, 1/2) */
 	double low = floor(middle - half), high = ceil(middle + half);
 
 	return (struct interval){ a[low < 0 ? 0 : (size_t)low], a[high >= (double)n ? n - 1 : (size_t)high] };
+}
+
+struct interval stats_median_interval(const uint32_t *a, size_t n)
+{
+	if (n <= EXACT_MAX)
+		return (struct interval){ a[left_out(n)], a[n - 1 - left_out(n)] };
+	return approximate_interval(a, n);
 }
 
 static int compare_double(const void *a, const void *b)

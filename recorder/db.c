@@ -34,8 +34,9 @@
 #define MAP_MAX (1ull << 46)
 
 static const char *const table_names[DB_TABLES] = {
-	[DB_META] = "meta",   [DB_EVENTS] = "events",   [DB_COSTS] = "costs",   [DB_CHECKPOINTS] = "checkpoints",
-	[DB_PAGES] = "pages", [DB_CONSOLE] = "console", [DB_RESUME] = "resume", [DB_PACKS] = "packs",
+	[DB_META] = "meta",       [DB_EVENTS] = "events",   [DB_COSTS] = "costs",   [DB_CHECKPOINTS] = "checkpoints",
+	[DB_PAGES] = "pages",     [DB_CONSOLE] = "console", [DB_RESUME] = "resume", [DB_PACKS] = "packs",
+	[DB_SAMPLES] = "samples",
 };
 
 struct db {
@@ -349,13 +350,14 @@ int db_sync(struct db *db, struct vm_error *err)
 
 /* ---- Reading ----------------------------------------------------------------------------------------------- */
 
-static int check_before_open(struct db *db, struct vm_error *err)
+/* flags: of open(); how: of flock(). */
+static int check_before_open(struct db *db, int flags, int how, struct vm_error *err)
 {
 	struct vm_error why;
 	struct stat st;
 	int rc;
 
-	db->fd = open(db->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	db->fd = open(db->path, flags | O_CLOEXEC | O_NONBLOCK);
 	if (db->fd < 0)
 		return vm_fail(err, -errno, "%s: %s", db->path, strerror(errno));
 	if (fstat(db->fd, &st))
@@ -363,8 +365,9 @@ static int check_before_open(struct db *db, struct vm_error *err)
 	if (!S_ISREG(st.st_mode))
 		return vm_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EBADMSG, "%s: not a trace (%s)", db->path,
 		               S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
-	if (!lock(db->fd, LOCK_SH))
-		return vm_fail(err, -EBUSY, "%s: is being recorded at the moment", db->path);
+	if (!lock(db->fd, how))
+		return vm_fail(err, -EBUSY, "%s: is being %s at the moment", db->path,
+		               how == LOCK_EX ? "used" : "recorded");
 	rc = dbcheck_file(db->fd, (uint64_t)st.st_size, &db->map_size, &why);
 	if (rc)
 		return vm_fail(err, rc, "%s: %s", db->path, why.text);
@@ -399,7 +402,7 @@ int db_open(struct db **out, const char *path, struct vm_error *err)
 	db = db_new(path);
 	if (!db)
 		return vm_fail(err, -ENOMEM, "out of memory");
-	rc = check_before_open(db, err);
+	rc = check_before_open(db, O_RDONLY, LOCK_SH, err);
 	rc = rc ? rc : open_env(db, MDB_RDONLY | MDB_NOLOCK, err);
 	rc = rc ? rc : find_tables(db, err);
 	if (rc) {
@@ -408,6 +411,46 @@ int db_open(struct db **out, const char *path, struct vm_error *err)
 	}
 	*out = db;
 	return 0;
+}
+
+int db_extend(struct db **out, const char *path, struct vm_error *err)
+{
+	struct db *db = db_new(path);
+	struct xfsz x;
+	int rc;
+
+	*out = NULL;
+	if (!db)
+		return vm_fail(err, -ENOMEM, "out of memory");
+	rc = check_before_open(db, O_RDWR, LOCK_EX, err);
+	db->writer = !rc;
+	xfsz_block(&x);
+	rc = rc ? rc : open_env(db, MDB_NOSYNC, err);
+	rc = rc ? rc : open_tables(db, err);
+	xfsz_unblock(&x);
+	if (rc) {
+		db_close(db);
+		return rc;
+	}
+	*out = db;
+	return 0;
+}
+
+int db_empty(struct db *db, enum db_table table, struct vm_error *err)
+{
+	MDB_txn *txn;
+	int rc;
+
+	BUG_ON(!db->writer);
+	rc = mdb_txn_begin(db->env, NULL, 0, &txn);
+	if (rc)
+		return fail(db, err, "cannot begin", rc);
+	rc = mdb_drop(txn, db->dbi[table], 0);
+	if (!rc)
+		rc = mdb_txn_commit(txn);
+	else
+		mdb_txn_abort(txn);
+	return rc ? fail(db, err, "cannot empty", rc) : 0;
 }
 
 int db_get(struct db *db, enum db_table table, const void *key, size_t key_len, const void **value, size_t *value_len,

@@ -9,7 +9,18 @@
 
 #include "vmm/vm.h"
 
-enum db_table { DB_META, DB_EVENTS, DB_COSTS, DB_CHECKPOINTS, DB_PAGES, DB_CONSOLE, DB_RESUME, DB_PACKS, DB_TABLES };
+enum db_table {
+	DB_META,
+	DB_EVENTS,
+	DB_COSTS,
+	DB_CHECKPOINTS,
+	DB_PAGES,
+	DB_CONSOLE,
+	DB_RESUME,
+	DB_PACKS,
+	DB_SAMPLES,
+	DB_TABLES
+};
 #define DB_KEY_MAX 64
 
 const char *db_table_name(enum db_table table);
@@ -36,6 +47,12 @@ int db_create(struct db **out, const char *path, bool overwrite, uint64_t map_si
 /* Read only, without creating or changing any file; the whole structure is checked first (dbcheck.h). -EBUSY while it
  * is being written. */
 int db_open(struct db **out, const char *path, struct vm_error *err);
+
+/* Open what db_open would for writing as well: what is there stays, what is not is made. -EACCES or -EROFS where the file may not be written, -EBUSY
+ * while anybody has it open. */
+int db_extend(struct db **out, const char *path, struct vm_error *err);
+/* Of a database that is being written. */
+int db_empty(struct db *db, enum db_table table, struct vm_error *err);
 
 /* All of the batch or, on a negative errno, nothing of it. Grows the map as needed. A full disk is -ENOSPC, -EFBIG or
  * -EDQUOT. */

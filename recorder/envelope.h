@@ -29,6 +29,7 @@ enum content {
 	CONTENT_CONSOLE,
 	CONTENT_RESUME,
 	CONTENT_PACK,
+	CONTENT_SAMPLES,
 };
 
 /* A growing byte buffer; zero-initialise, free with bytes_free. */

@@ -70,6 +70,16 @@ static int unpacked(const struct trace_reader *r, struct vm_error *err, int rc, 
 	return rc ? bad_value(r, err, table, key, why) : 0;
 }
 
+struct db *trace_reader_db(struct trace_reader *r)
+{
+	return r->db;
+}
+
+const char *trace_reader_path(const struct trace_reader *r)
+{
+	return r->path;
+}
+
 /* ---- Opening ----------------------------------------------------------------------------------------------- */
 
 static int get_meta(struct trace_reader *r, const char *key, const void **value, size_t *len, struct vm_error *err)

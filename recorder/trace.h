@@ -104,6 +104,8 @@ struct trace_reader;
 int trace_reader_open(struct trace_reader **out, const char *path, struct vm_error *err);
 void trace_reader_close(struct trace_reader *r);
 const struct trace_meta *trace_reader_meta(const struct trace_reader *r);
+const char *trace_reader_path(const struct trace_reader *r); /* as it was opened */
+struct db *trace_reader_db(struct trace_reader *r);          /* for this folder's files */
 
 /*
  * Checkpoints that a run can go on from, ascending. Number 0 is the state before the first instruction; old traces have

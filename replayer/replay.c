@@ -36,7 +36,7 @@ struct replay {
 	struct vm *vm;
 	struct replay_input *input;
 	struct vm_input plug;
-	struct vm_observer observer;
+	struct vm_observer observer, yardstick; /* the trace's, within ours where costs are asked for */
 	struct console console;
 	uint64_t run_ns;
 	struct trace_checkpoint start;
@@ -101,6 +101,20 @@ static void verified(void *self, const struct event *ev, uint64_t seq)
 		r->options.progress(r->options.self, (double)(seq + 1) / (double)events);
 }
 
+static bool timed_event(void *self, const struct event *ev)
+{
+	struct replay *r = self;
+
+	return r->yardstick.event(r->yardstick.self, ev);
+}
+
+static void timed_cost(void *self, const struct event_cost *cost)
+{
+	struct replay *r = self;
+
+	r->options.cost(r->options.self, cost);
+}
+
 void replay_destroy(struct replay *r)
 {
 	if (!r)
@@ -154,6 +168,9 @@ static int set_up(struct replay *r, struct vm_error *err)
 	if (rc)
 		return rc;
 	replay_input_plugs(r->input, &r->plug, &r->observer);
+	r->yardstick = r->observer;
+	if (r->options.cost)
+		r->observer = (struct vm_observer){ .self = r, .event = timed_event, .cost = timed_cost };
 	vm_plug(r->vm, &r->plug, &r->observer);
 	return 0;
 }

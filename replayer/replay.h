@@ -18,6 +18,8 @@ struct replay_options {
 	void (*console)(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len);
 	/* Called about every `progress` interval of events with 0..1. May be NULL. */
 	void (*progress)(void *self, double done);
+	/* What each event cost in this run, in order. May be NULL: then no clock is read. */
+	void (*cost)(void *self, const struct event_cost *cost);
 	void *self;
 	const enum engine_kind *engine; /* NULL: the one that recorded */
 	bool hardfaults;                /* privileged instructions really fault, in translated code */

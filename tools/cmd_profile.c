@@ -232,6 +232,16 @@ static int read_set(const struct profile_set *set, struct feed *feed, struct vm_
 	return rc;
 }
 
+/* What is there and can be used. */
+static void note_samples(struct report *r, const struct samples *samples, const struct feed *feed, struct vm_error *note)
+{
+	if (samples && feed_samples_bad(feed))
+		vm_fail(note, -EBADMSG, "samples of some events are missing or damaged");
+	else if (samples)
+		r->again = samples_info(samples);
+	r->again_note = note->text;
+}
+
 /* Events themselves go straight from the trace to stdout. */
 static int stream_events(struct feed *feed, const struct trace_meta *meta, const struct profile_plan *plan,
                          const struct symbols *symbols)
@@ -258,14 +268,23 @@ static int profile_reader(struct report r, struct trace_reader *reader, const st
 {
 	struct profile_set set = { .count = 0 };
 	struct feed *feed;
-	struct vm_error err;
-	int status, rc = feed_open(&feed, reader, &plan->feed, &err);
+	struct feed_options options = plan->feed;
+	struct samples *samples = NULL;
+	struct vm_error err, note;
+	int status, rc = samples_open(&samples, reader, &note);
 
+	if (rc < 0)
+		return tool_fail(rc, &note);
+	options.samples = samples;
+	rc = feed_open(&feed, reader, &options, &err);
+	if (rc)
+		samples_close(samples);
 	if (rc)
 		return rc == -EINVAL ? tool_error(TOOL_USAGE, "%s", err.text) : tool_fail(rc, &err);
 	if (!plan->report) {
 		status = stream_events(feed, r.meta, plan, symbols);
 		feed_close(feed);
+		samples_close(samples);
 		return status;
 	}
 	rc = set_create(&set, plan, &err);
@@ -276,10 +295,12 @@ static int profile_reader(struct report r, struct trace_reader *reader, const st
 		set_names(&set, feed);
 		r.selection = feed_selection(feed);
 		r.total_events = feed_total(feed);
+		note_samples(&r, samples, feed, &note);
 		status = report_profile(&set, plan, symbols, r, plots);
 	}
 	set_destroy(&set);
 	feed_close(feed);
+	samples_close(samples);
 	return status;
 }
 
@@ -325,8 +346,8 @@ int cmd_profile(int argc, const char **argv)
 		  "LIST" },
 		{ "format", 0, POPT_ARG_STRING, &o.format, 0, "Form of the report (text)",
 		  "text|json|csv|pb|html|folded|callgrind|trace-event" },
-		{ "sort", 0, POPT_ARG_STRING, &o.sort, 0, "time, count, mean, p50, p95, p99, max, saved, id (time)",
-		  "KEY" },
+		{ "sort", 0, POPT_ARG_STRING, &o.sort, 0,
+		  "time, count, mean, p50, p95, p99, max, saved, again, id (time)", "KEY" },
 		{ "filter", 0, POPT_ARG_ARGV, &o.filters,
 		  0, "Only events that are one of these; KEY: insn, kind, port, vector, cpl, site, process; may be repeated",
 		  "KEY=VALUE[,VALUE]" },

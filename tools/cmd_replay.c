@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "profiler/report.h"
 #include "profiler/symbols.h"
+#include "replayer/measure.h"
 #include "replayer/replay.h"
 #include "tools/commands.h"
 #include "tools/console.h"
@@ -15,7 +17,7 @@
 #include "tools/tool.h"
 
 struct replay_cli {
-	char *to, *serial, *format, *symbols, *engine, *trap;
+	char *to, *serial, *format, *symbols, *engine, *trap, *measure;
 	uint64_t to_icount;
 	int seek;
 	struct console *console;
@@ -32,7 +34,8 @@ static const struct usage usage = {
 	         "is there.",
 	.examples = "  ringside replay ringside.trace\n"
 	            "  ringside replay --serial stdio ringside.trace\n"
-	            "  ringside replay --to 100M --format json ringside.trace",
+	            "  ringside replay --to 100M --format json ringside.trace\n"
+	            "  ringside replay --measure 20 ringside.trace && ringside profile ringside.trace",
 	.min_args = 1,
 	.max_args = 1,
 };
@@ -148,6 +151,68 @@ static int replay_trace(struct replay_cli *cli, const char *path)
 	return rc ? tool_fail(rc, &err) : report(cli, path, &result);
 }
 
+/* ---- --measure ------------------------------------------------------------------------------------------------ */
+
+static void print_measured(const char *path, const struct measure_result *r)
+{
+	printf("ringside: measured %s: %" PRIu64 " events %" PRIu64
+	       " times, %.3f s a run, %.3f s without reading a clock"
+	       " (%+.1f %%): samples are %s\n",
+	       path, r->info.events, r->info.runs, (double)r->info.timed_ns / 1e9, (double)r->info.plain_ns / 1e9,
+	       report_again_overhead(&r->info), r->inside ? "in the trace" : "beside it");
+	if (!r->inside)
+		fprintf(stderr, "ringside: not in the trace, but in %s" SAMPLES_SUFFIX ": %s\n", path, r->why.text);
+}
+
+static void print_measured_json(const struct measure_result *r)
+{
+	printf("{\"format\":\"ringside-measure\",\"version\":1,\"events\":%" PRIu64 ",\"runs\":%" PRIu64
+	       ",\"timed_ns\":%" PRIu64 ",\"plain_ns\":%" PRIu64 ",\"overhead_percent\":%.2f,\"clock_cycles\":%" PRIu64
+	       ",\"inside\":%s}\n",
+	       r->info.events, r->info.runs, r->info.timed_ns, r->info.plain_ns, report_again_overhead(&r->info),
+	       r->info.clock_cycles, r->inside ? "true" : "false");
+}
+
+static int measure_trace(struct replay_cli *cli, const char *path)
+{
+	enum engine_kind engine = (enum engine_kind)options_choice(cli->engine, "interp", "translate");
+	struct measure_options options = {
+		.engine = cli->engine ? &engine : NULL,
+		.hardfaults = options_choice(cli->trap, "call", "fault") == 1,
+		.progress = on_progress,
+		.self = cli,
+		.tsc_hz = host_tsc_hz(),
+	};
+	struct measure_result result;
+	struct vm_error err;
+	uint64_t runs;
+	char host[128];
+	int rc;
+
+	if (!tool_parse_count(cli->measure, &runs) || !runs || runs > SAMPLES_RUNS_MAX)
+		return tool_error(TOOL_USAGE, "--measure %s: must be 1 to %d runs", cli->measure, SAMPLES_RUNS_MAX);
+	if (cli->to || cli->seek || cli->serial)
+		return tool_error(TOOL_USAGE,
+		                  "--measure: runs the whole trace and shows nothing: without --to, --seek, --serial");
+	host_cpu_name(host, sizeof(host));
+	options.runs = (unsigned)runs;
+	options.host = host;
+	progress_begin(&cli->progress, "measuring");
+	rc = measure(path, &options, &result, &err);
+	progress_end(&cli->progress);
+	if (rc)
+		return tool_fail(rc, &err);
+	if (result.run.divergence.diverged) {
+		print_divergence(path, &result.run.divergence, cli->names);
+		return TOOL_DIVERGED;
+	}
+	if (options_choice(cli->format, "text", "json") == 1)
+		print_measured_json(&result);
+	else
+		print_measured(path, &result);
+	return TOOL_OK;
+}
+
 static int run_replay(struct replay_cli *cli, const char *path)
 {
 	const char *serial = cli->serial ? cli->serial : "none";
@@ -168,6 +233,8 @@ static int run_replay(struct replay_cli *cli, const char *path)
 	rc = cli->symbols ? symbols_open(&cli->names, cli->symbols, &err) : 0;
 	if (rc)
 		return tool_fail(rc, &err);
+	if (cli->measure)
+		return measure_trace(cli, path);
 	rc = console_open(&cli->console, serial, false, &err);
 	if (rc)
 		return tool_error(TOOL_HOST, "%s", err.text);
@@ -188,6 +255,10 @@ int cmd_replay(int argc, const char **argv)
 		  "interp|translate" },
 		{ "trap", 0, POPT_ARG_STRING, &cli.trap, 0,
 		  "Translated code's privileged instructions call the VMM, or fault (call)", "call|fault" },
+		{ "measure", 0, POPT_ARG_STRING, &cli.measure, 0,
+		  "Time every event so many times more and keep the samples in the trace, or beside it where it is "
+		  "read-only; the profile then gives minima, medians and their confidence",
+		  "N" },
 		{ "symbols", 0, POPT_ARG_STRING, &cli.symbols, 0, "Names for a divergence: an ELF file or a System.map",
 		  "FILE" },
 		OPTIONS_END,

@@ -158,6 +158,26 @@ static void median_interval_covers(void **state)
 	assert_int_equal(stats_median_interval(a, 1).high, a[0]);
 }
 
+/* Of few values as many are left out as the binomial distribution allows. */
+static void median_interval_of_few_is_exact(void **state)
+{
+	static const struct {
+		size_t n;
+		uint32_t low, high;
+	} known[] = { { 5, 0, 4 }, { 6, 0, 5 }, { 8, 0, 7 }, { 9, 1, 7 }, { 10, 1, 8 }, { 20, 5, 14 }, { 50, 17, 32 } };
+	uint32_t a[50];
+
+	(void)state;
+	for (uint32_t i = 0; i < 50; i++)
+		a[i] = i;
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+		struct interval ci = stats_median_interval(a, known[i].n);
+
+		assert_int_equal(ci.low, known[i].low);
+		assert_int_equal(ci.high, known[i].high);
+	}
+}
+
 static void steps(void **state)
 {
 	double series[STATS_SERIES_MAX + 100];
@@ -484,6 +504,7 @@ int main(void)
 		cmocka_unit_test(level_is_kept),
 		cmocka_unit_test(corrections),
 		cmocka_unit_test(median_interval_covers),
+		cmocka_unit_test(median_interval_of_few_is_exact),
 		cmocka_unit_test(steps),
 		cmocka_unit_test(unchanged_is_not_flagged),
 		cmocka_unit_test(slow_handler_is_found),

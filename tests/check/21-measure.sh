@@ -1,0 +1,53 @@
+#!/bin/bash
+# The same faults measured again: samples of every event, kept with the trace, in the report; the trace is what it was.
+set -u
+cd "$(dirname "$0")/../.."
+. tests/check/lib.sh
+trace=$scratch/count.trace
+json() { jq -e "$1" "$2" >/dev/null; }
+measure() { "$RINGSIDE" replay --measure "$@" >"$scratch/out" 2>"$scratch/err"; }
+profile() { "$RINGSIDE" profile --limit 0 --by insn,site,pair --format json "$trace" >"$scratch/profile"; }
+
+"$RINGSIDE" record -o "$trace" --serial none "$BUILD/guests/count.elf" </dev/null 2>"$scratch/err"
+ok "record" equal $? 33
+profile
+ok "not measured again: no such figures" json '(.again | not) and all(.tables[].rows[]; .again | not)' "$scratch/profile"
+digest=$(jq -r .trace.digest "$scratch/profile")
+
+measure 7 --format json "$trace"
+ok "measure" equal $? 0
+ok "every event, as often as asked" json '.events > 500 and .runs == 7 and .inside' "$scratch/out"
+ok "what measuring costs is measured" json '.timed_ns > 0 and .plain_ns > 0 and .clock_cycles > 0 and (.overhead_percent | type) == "number"' "$scratch/out"
+profile
+ok "the report has them" json '.again.runs == 7 and all(.tables[].rows[].again; .min <= .low and .low <= .median and .median <= .high)' "$scratch/profile"
+ok "and they are not nothing" json 'all(.tables[0].rows[] | select(.kind == "fault"); .again.min > 0)' "$scratch/profile"
+ok "the digest is the same" equal "$(jq -r .trace.digest "$scratch/profile")" "$digest"
+ok "the trace is sound" "$RINGSIDE" trace check "$trace" >/dev/null
+ok "and replays" "$RINGSIDE" replay "$trace" >/dev/null
+ok "nothing is left beside it" equal "$(find "$scratch" -name 'count.trace?*')" ""
+"$RINGSIDE" profile "$trace" >"$scratch/text"
+ok "the text says how" grep -q '^Measuring costs: a replay that reads the clock takes ' "$scratch/text"
+"$RINGSIDE" profile --format csv "$trace" >"$scratch/csv"
+ok "CSV has the columns" grep -q ',again_min,again_median,again_low,again_high$' "$scratch/csv"
+
+measure 2 --engine interp "$trace"
+ok "again, replacing what there was" equal $? 0
+profile
+ok "two runs now" json '.again.runs == 2' "$scratch/profile"
+
+exec 9<"$trace"
+flock -s 9
+measure 3 "$trace"
+ok "a trace that is in use" equal $? 0
+ok "gets them beside it" [ -s "$trace.samples" ]
+ok "and that is said" grep -q 'in .*count.trace.samples: .*used' "$scratch/err"
+exec 9<&-
+for bad in 0 x 101; do
+	measure $bad "$trace"
+	ok "--measure $bad" equal $? 2
+done
+measure 1 --to 5 "$trace"
+ok "--measure with --to" equal $? 2
+measure 1 "$scratch/csv"
+ok "no trace" equal $? 3
+done_checks
