@@ -22,7 +22,7 @@
 #define MOVE_BYTES (16u << 20) /* a transaction of a move is not longer */
 #define MOVE_PUTS 256
 
-_Static_assert(sizeof(struct samples_info) == 7 * 8 + 128 + 16, "stored as it is");
+_Static_assert(sizeof(struct samples_info) == 7 * 8 + 128 + 24, "stored as it is");
 
 static void block_key(uint8_t key[KEY_BYTES], uint64_t seq, uint32_t run)
 {

@@ -23,7 +23,7 @@ struct samples_info {
 	/* Processor time of a replay, median, ns: with stamps and without. Their difference is what measuring costs. */
 	uint64_t timed_ns, plain_ns;
 	uint64_t clock_cycles; /* one read of the cycle counter */
-	char host[128], engine[16];
+	char host[128], engine[24];
 };
 
 /* What a sample counts of an event's cost. */
