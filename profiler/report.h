@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "profiler/grid.h"
 #include "profiler/profile.h"
 #include "recorder/samples.h"
 
@@ -20,6 +21,18 @@ struct report {
 	const char *again_note;           /* why not all that is there can be used; "" or NULL: it can */
 	const struct profile_table *tables;
 	size_t table_count;
+	/* for pictures; what is NULL is not drawn */
+	const struct profile_samples *samples; /* of the first table */
+	struct grid *grids[2];                 /* by enum grid_by */
+	const struct report_mark *marks;
+	size_t mark_count;
+	const struct symbols *symbols;
+};
+
+/* A moment of the run with a name. */
+struct report_mark {
+	uint64_t icount;
+	const char *text;
 };
 
 /* A 95 % interval of a median needs that many samples; of fewer, low and high are the range. */

@@ -204,29 +204,54 @@ static void remove_plot(const char *dir, const char *path)
 	rmdir(dir);
 }
 
-/* A picture of the table, made in a folder of its own that is gone afterwards. Without gnuplot the report says so and goes on. */
-static void html_plot(FILE *out, const struct report *r, const struct profile_table *t, int number)
+struct pictures {
+	FILE *out;
+	const struct report *report;
+	int number;
+};
+
+/* A picture made in a folder of its own that is gone afterwards. Without gnuplot the report says so and goes on. */
+static void html_plot(struct pictures *p, enum plot_kind kind, const struct profile_table *t)
 {
 	char dir[] = "/tmp/ringside-plot.XXXXXX", path[64];
 	struct vm_error err = { "" };
 	char *svg = NULL;
 
-	if (!t->row_count || !t->total || !mkdtemp(dir))
+	if (!mkdtemp(dir))
 		return;
 	snprintf(path, sizeof(path), "%s/plot.svg", dir);
-	if (!plot_table(path, r, t, &err))
+	if (!plot(path, kind, p->report, t, &err))
 		svg = read_whole(path);
 	remove_plot(dir, path);
 	if (svg) {
-		fprintf(out, "<figure>");
-		put_svg(out, svg, number);
-		fprintf(out, "</figure>\n");
+		fprintf(p->out, "<figure>");
+		put_svg(p->out, svg, p->number++);
+		fprintf(p->out, "</figure>\n");
 	} else {
-		fprintf(out, "<p class=\"note\">No plot: ");
-		put(out, err.text);
-		fprintf(out, "</p>\n");
+		fprintf(p->out, "<p class=\"note\">No plot: ");
+		put(p->out, err.text);
+		fprintf(p->out, "</p>\n");
 	}
 	free(svg);
+}
+
+/* What no table says. */
+static void html_overview(struct pictures *p)
+{
+	const struct report *r = p->report;
+
+	if (!r->totals->events)
+		return;
+	if (r->grids[GRID_INSN]) {
+		fprintf(p->out, "<h2>When</h2>\n");
+		html_plot(p, PLOT_TIME, NULL);
+	}
+	if (r->grids[GRID_SITE])
+		html_plot(p, PLOT_HEAT, NULL);
+	if (r->samples && r->totals->cost) {
+		fprintf(p->out, "<h2>How costs are spread</h2>\n");
+		html_plot(p, PLOT_SPREAD, NULL);
+	}
 }
 
 static void html_again(FILE *out, const struct report *r)
@@ -254,11 +279,15 @@ static void html_again(FILE *out, const struct report *r)
 
 int report_html(FILE *out, const struct report *r)
 {
+	struct pictures pictures = { .out = out, .report = r };
+
 	html_head(out, r);
 	html_phases(out, r);
 	html_again(out, r);
+	html_overview(&pictures);
 	for (size_t i = 0; i < r->table_count; i++) {
-		html_plot(out, r, &r->tables[i], (int)i);
+		if (r->tables[i].row_count && r->tables[i].total)
+			html_plot(&pictures, PLOT_COST, &r->tables[i]);
 		html_table(out, r, &r->tables[i]);
 	}
 	fprintf(out, "<p class=\"small\">Costs are cycles of the recording host outside the guest; counts are exact. "

@@ -7,13 +7,15 @@
 #include <string.h>
 
 #include "profiler/compare.h"
+#include "profiler/gnuplot.h"
+#include "profiler/plot.h"
 #include "tools/commands.h"
 #include "tools/groupings.h"
 #include "tools/options.h"
 #include "tools/tool.h"
 
 struct compare_cli {
-	char *by, *format, *limit, *alpha, *effect, *correct, *samples, *counts, *allow, *symbols, *base_symbols;
+	char *by, *format, *limit, *alpha, *effect, *correct, *samples, *counts, *allow, *symbols, *base_symbols, *plot;
 	int quiet_host;
 	char **more[2]; /* further traces of each side */
 };
@@ -47,7 +49,8 @@ static const struct usage compare_usage = {
 	        "  ringside compare --base b2.trace --base b3.trace --new n2.trace --new n3.trace b1.trace n1.trace\n"
 	        "  ringside compare --allow guest --by symbol --base-symbols System.map.old --symbols System.map "
 	        "old.trace new.trace\n"
-	        "  ringside compare --format markdown --counts any before.trace after.trace",
+	        "  ringside compare --format markdown --counts any before.trace after.trace\n"
+	        "  ringside compare --plot changes.svg before.trace after.trace",
 	.min_args = 2,
 	.max_args = 2,
 };
@@ -192,7 +195,19 @@ static int print_verdict(const struct compare *c, report_fn *report, size_t limi
 	return statuses[c->verdict];
 }
 
-static int compare_inputs(struct compare_inputs *in, struct compare_options *o, report_fn *report, size_t limit)
+/* The picture comes with the verdict: where there is nothing to draw that is said, and the verdict counts. */
+static int draw(const struct compare *c, const char *path, int status)
+{
+	struct vm_error err;
+	int rc = path ? plot_compare(path, c, &err) : 0;
+
+	if (rc)
+		tool_error(0, "%s", err.text);
+	return rc && rc != -EINVAL ? TOOL_HOST : status;
+}
+
+static int compare_inputs(struct compare_inputs *in, struct compare_options *o, report_fn *report, size_t limit,
+                          const char *plot_path)
 {
 	struct compare result;
 	struct vm_error err;
@@ -203,7 +218,7 @@ static int compare_inputs(struct compare_inputs *in, struct compare_options *o, 
 	rc = compare_sides(&result, &in->side[0], &in->side[1], o, &err);
 	if (rc)
 		return tool_fail(rc, &err);
-	status = print_verdict(&result, report, limit);
+	status = draw(&result, plot_path, print_verdict(&result, report, limit));
 	compare_free(&result);
 	return status;
 }
@@ -223,6 +238,8 @@ static int run_compare(const struct compare_cli *cli, const char **args)
 		return tool_error(TOOL_USAGE, "--format %s: must be text, json or markdown", cli->format);
 	if (cli->limit && !tool_parse_count(cli->limit, &limit))
 		return tool_error(TOOL_USAGE, "--limit %s: must be a number of rows, 0 for all", cli->limit);
+	if (cli->plot && !gnuplot_takes(cli->plot))
+		return tool_error(TOOL_USAGE, "--plot %s: must end in .png or .svg, or be - for the terminal", cli->plot);
 	status = parse_options(cli, &o);
 	if (status == OPTIONS_GO)
 		status = tool_parse_by(cli->by ? cli->by : "insn,port,vector", by, &o.by_count);
@@ -234,7 +251,7 @@ static int run_compare(const struct compare_cli *cli, const char **args)
 	if (status == OPTIONS_GO)
 		status = read_side(&in, 1, args[1], cli->more[1]);
 	if (status == OPTIONS_GO)
-		status = compare_inputs(&in, &o, report, limit);
+		status = compare_inputs(&in, &o, report, limit, cli->plot);
 	close_inputs(&in);
 	return status;
 }
@@ -259,6 +276,8 @@ int cmd_compare(int argc, const char **argv)
 		{ "symbols", 0, POPT_ARG_STRING, &cli.symbols, 0, "Names: an ELF file or a System.map", "FILE" },
 		{ "base-symbols", 0, POPT_ARG_STRING, &cli.base_symbols, 0, "The base's, where they are others", "FILE" },
 		{ "format", 0, POPT_ARG_STRING, &cli.format, 0, "Form of the report (text)", "text|json|markdown" },
+		{ "plot", 0, POPT_ARG_STRING, &cli.plot, 0, "Draw how the medians changed; - is the terminal",
+		  "FILE.png|FILE.svg|-" },
 		{ "limit", 0, POPT_ARG_STRING, &cli.limit, 0, "Unchanged rows to show, 0 for all (20)", "N" },
 		OPTIONS_END,
 	};

@@ -30,6 +30,16 @@ struct profile_plan {
 	uint64_t limit;
 	struct feed_options feed;
 	int (*report)(FILE *out, const struct report *r);
+	char **plots;
+	bool wants[PLOT_KINDS]; /* pictures, in files or in the report */
+};
+
+/* What pictures are made from, beside the tables. */
+struct profile_pictures {
+	struct grid *grids[2];
+	struct profile_samples samples;
+	struct report_mark *marks;
+	size_t mark_count;
 };
 
 /* What a viewer opens without complaint; some 50 MB. */
@@ -48,19 +58,22 @@ static const struct usage profile_usage = {
 	        "pair and pairsite (an event and the one close before it), cluster (where a chain of close events "
 	        "begins), time,\n"
 	        "marker. A marker is a line of the guest's console that --mark matched, here or when recording.",
-	.examples = "  ringside profile ringside.trace\n"
-	            "  ringside profile --by site,port --sort count --limit 0 ringside.trace\n"
-	            "  ringside profile --by symbol --symbols System.map ringside.trace\n"
-	            "  ringside profile --format json ringside.trace | jq '.tables[0].rows[0]'\n"
-	            "  ringside profile --by pair,cluster --sort saved ringside.trace\n"
-	            "  ringside profile --by marker --mark '^login:|^init' ringside.trace\n"
-	            "  ringside profile --from-mark 'Run /init' --filter insn=in,out --by port ringside.trace\n"
-	            "  ringside profile --format html --symbols System.map ringside.trace >cost.html\n"
-	            "  ringside profile --format folded --symbols System.map ringside.trace | flamegraph.pl >cost.svg\n"
-	            "  ringside profile --format callgrind ringside.trace >callgrind.out && callgrind_annotate "
-	            "callgrind.out\n"
-	            "  ringside profile --format trace-event --from-mark '/init' ringside.trace >perfetto.json\n"
-	            "  ringside profile --plot cost.png --plot cost.svg ringside.trace",
+	.examples =
+	        "  ringside profile ringside.trace\n"
+	        "  ringside profile --by site,port --sort count --limit 0 ringside.trace\n"
+	        "  ringside profile --by symbol --symbols System.map ringside.trace\n"
+	        "  ringside profile --format json ringside.trace | jq '.tables[0].rows[0]'\n"
+	        "  ringside profile --by pair,cluster --sort saved ringside.trace\n"
+	        "  ringside profile --by marker --mark '^login:|^init' ringside.trace\n"
+	        "  ringside profile --from-mark 'Run /init' --filter insn=in,out --by port ringside.trace\n"
+	        "  ringside profile --format html --symbols System.map ringside.trace >cost.html\n"
+	        "  ringside profile --format folded --symbols System.map ringside.trace | flamegraph.pl >cost.svg\n"
+	        "  ringside profile --format callgrind ringside.trace >callgrind.out && callgrind_annotate "
+	        "callgrind.out\n"
+	        "  ringside profile --format trace-event --from-mark '/init' ringside.trace >perfetto.json\n"
+	        "  ringside profile --plot cost.png --plot time=when.svg --plot heat=where.svg --symbols System.map "
+	        "ringside.trace\n"
+	        "  ringside profile --by symbol --plot - ringside.trace",
 	.min_args = 1,
 	.max_args = 1,
 };
@@ -98,6 +111,29 @@ static int feed_plan(const struct profile_options *o, struct feed_options *feed)
 	return OPTIONS_GO;
 }
 
+static int plots_plan(const struct profile_options *o, struct profile_plan *plan)
+{
+	bool html = plan->report == report_html;
+
+	plan->plots = o->plots;
+	for (char **word = o->plots; word && *word; word++) {
+		enum plot_kind kind;
+		const char *path;
+
+		if (!plot_parse(*word, &kind, &path))
+			return tool_error(
+			        TOOL_USAGE,
+			        "--plot %s: must end in .png or .svg, or be - for the terminal; before it may "
+			        "stand one of %s, as in time=FILE.svg",
+			        *word, plot_kind_names);
+		plan->wants[kind] = true;
+	}
+	plan->wants[PLOT_TIME] |= html;
+	plan->wants[PLOT_HEAT] |= html;
+	plan->wants[PLOT_SPREAD] |= html;
+	return OPTIONS_GO;
+}
+
 static int make_plan(const struct profile_options *o, struct profile_plan *plan)
 {
 	const char *name = o->format ? o->format : "text";
@@ -123,30 +159,81 @@ static int make_plan(const struct profile_options *o, struct profile_plan *plan)
 		return tool_error(TOOL_USAGE, "--limit %s: must be a number of rows, 0 for all", o->limit);
 	if (format->report && format->whole)
 		plan->limit = 0;
-	for (char **plot = o->plots; plot && *plot; plot++) {
-		size_t len = strlen(*plot);
-
-		if (len < 5 || (strcmp(*plot + len - 4, ".png") && strcmp(*plot + len - 4, ".svg")))
-			return tool_error(TOOL_USAGE, "--plot %s: must end in .png or .svg", *plot);
-	}
+	if (plots_plan(o, plan) != OPTIONS_GO)
+		return TOOL_USAGE;
 	if (feed_plan(o, &plan->feed) != OPTIONS_GO)
 		return TOOL_USAGE;
 	return tool_parse_by(o->by ? o->by : format->by, plan->by, &plan->by_count);
 }
 
-static int print_report(const struct profile_plan *plan, const struct report *r, char **plots)
+static int print_report(const struct profile_plan *plan, const struct report *r)
 {
 	struct vm_error err = { "" };
 	int rc = plan->report(stdout, r);
 
 	if (rc)
 		return tool_error(TOOL_HOST, "stdout: %s", strerror(-rc));
-	for (; plots && *plots; plots++) {
-		rc = plot_table(*plots, r, &r->tables[0], &err);
+	for (char **word = plan->plots; word && *word; word++) {
+		enum plot_kind kind;
+		const char *path;
+
+		plot_parse(*word, &kind, &path);
+		rc = plot(path, kind, r, &r->tables[0], &err);
 		if (rc)
-			return tool_error(TOOL_HOST, "%s", err.text);
+			return tool_error(rc == -EINVAL ? TOOL_USAGE : TOOL_HOST, "%s", err.text);
 	}
 	return TOOL_OK;
+}
+
+/* ---- pictures ------------------------------------------------------------------------------------------------------ */
+
+static int pictures_create(struct profile_pictures *p, const struct profile_plan *plan, uint64_t icount,
+                           struct vm_error *err)
+{
+	int rc = plan->wants[PLOT_TIME] ? grid_create(&p->grids[GRID_INSN], GRID_INSN, icount, err) : 0;
+
+	return rc ? rc : plan->wants[PLOT_HEAT] ? grid_create(&p->grids[GRID_SITE], GRID_SITE, icount, err) : 0;
+}
+
+static void pictures_destroy(struct profile_pictures *p)
+{
+	grid_destroy(p->grids[GRID_INSN]);
+	grid_destroy(p->grids[GRID_SITE]);
+	profile_samples_free(&p->samples);
+	free(p->marks);
+}
+
+static int pictures_event(void *self, const struct event *ev, const struct event_cost *cost,
+                          const struct profile_context *x)
+{
+	struct profile_pictures *p = self;
+	int rc = p->grids[GRID_INSN] ? grid_add(p->grids[GRID_INSN], ev) : 0;
+
+	(void)cost;
+	(void)x;
+	return rc ? rc : p->grids[GRID_SITE] ? grid_add(p->grids[GRID_SITE], ev) : 0;
+}
+
+static int pictures_marks(struct profile_pictures *p, struct feed *feed)
+{
+	uint32_t count = feed_segments(feed);
+
+	p->marks = calloc(count + 1u, sizeof(*p->marks));
+	if (!p->marks)
+		return -ENOMEM;
+	for (uint32_t i = 1; i < count; i++)
+		p->marks[p->mark_count++] =
+		        (struct report_mark){ feed_segment_icount(feed, i), feed_segment_name(feed, i) };
+	return 0;
+}
+
+/* Lends the report what pictures take. */
+static void pictures_lend(const struct profile_pictures *p, struct report *r)
+{
+	memcpy(r->grids, p->grids, sizeof(r->grids));
+	r->marks = p->marks;
+	r->mark_count = p->mark_count;
+	r->samples = p->samples.cost ? &p->samples : NULL;
 }
 
 /* One profile a facet that some table needs, all filled in one pass. */
@@ -191,7 +278,7 @@ static const struct profile_sort *table_sort(const struct profile_plan *plan, en
 
 /* r: path, meta and selection are set. */
 static int report_profile(const struct profile_set *set, const struct profile_plan *plan, const struct symbols *symbols,
-                          struct report r, char **plots)
+                          struct report r, struct profile_pictures *pictures)
 {
 	struct profile_table tables[BY_MAX];
 	struct profile_totals totals;
@@ -211,19 +298,32 @@ static int report_profile(const struct profile_set *set, const struct profile_pl
 		else
 			r.table_count++;
 	}
+	if (status == TOOL_OK && plan->wants[PLOT_SPREAD] && r.table_count) {
+		int rc = profile_samples(set->of[profile_by_facet(plan->by[0])], plan->by[0], symbols,
+		                         &pictures->samples, &err);
+
+		status = rc ? tool_fail(rc, &err) : TOOL_OK;
+	}
+	pictures_lend(pictures, &r);
+	r.symbols = symbols;
 	if (status == TOOL_OK)
-		status = print_report(plan, &r, plots);
+		status = print_report(plan, &r);
 	while (r.table_count)
 		profile_table_free(&tables[--r.table_count]);
 	return status;
 }
 
-static int read_set(const struct profile_set *set, struct feed *feed, struct vm_error *err)
+static int read_set(const struct profile_set *set, struct feed *feed, struct profile_pictures *pictures,
+                    struct vm_error *err)
 {
 	struct progress progress;
-	const struct feed_sinks sinks = {
-		.profiles = set->list, .count = set->count, .progress = progress_show, .progress_self = &progress
-	};
+	const struct feed_sinks sinks = { .profiles = set->list,
+		                          .count = set->count,
+		                          .each = pictures->grids[GRID_INSN] || pictures->grids[GRID_SITE] ? pictures_event
+		                                                                                           : NULL,
+		                          .self = pictures,
+		                          .progress = progress_show,
+		                          .progress_self = &progress };
 	int rc;
 
 	progress_begin(&progress, "reading");
@@ -264,8 +364,9 @@ static int stream_events(struct feed *feed, const struct trace_meta *meta, const
 }
 
 static int profile_reader(struct report r, struct trace_reader *reader, const struct profile_plan *plan,
-                          const struct symbols *symbols, char **plots)
+                          const struct symbols *symbols)
 {
+	struct profile_pictures pictures = { .mark_count = 0 };
 	struct profile_set set = { .count = 0 };
 	struct feed *feed;
 	struct feed_options options = plan->feed;
@@ -288,7 +389,10 @@ static int profile_reader(struct report r, struct trace_reader *reader, const st
 		return status;
 	}
 	rc = set_create(&set, plan, &err);
-	rc = rc ? rc : read_set(&set, feed, &err);
+	rc = rc ? rc : pictures_create(&pictures, plan, r.meta->icount, &err);
+	rc = rc ? rc : read_set(&set, feed, &pictures, &err);
+	if (!rc && pictures_marks(&pictures, feed))
+		rc = vm_fail(&err, -ENOMEM, "profile: out of memory");
 	if (rc) {
 		status = tool_fail(rc, &err);
 	} else {
@@ -296,15 +400,16 @@ static int profile_reader(struct report r, struct trace_reader *reader, const st
 		r.selection = feed_selection(feed);
 		r.total_events = feed_total(feed);
 		note_samples(&r, samples, feed, &note);
-		status = report_profile(&set, plan, symbols, r, plots);
+		status = report_profile(&set, plan, symbols, r, &pictures);
 	}
 	set_destroy(&set);
+	pictures_destroy(&pictures);
 	feed_close(feed);
 	samples_close(samples);
 	return status;
 }
 
-static int profile_trace(const char *path, const struct profile_plan *plan, const struct symbols *symbols, char **plots)
+static int profile_trace(const char *path, const struct profile_plan *plan, const struct symbols *symbols)
 {
 	struct report r = { .path = path };
 	struct trace_reader *reader;
@@ -314,7 +419,7 @@ static int profile_trace(const char *path, const struct profile_plan *plan, cons
 	if (rc)
 		return tool_fail(rc, &err);
 	r.meta = trace_reader_meta(reader);
-	status = profile_reader(r, reader, plan, symbols, plots);
+	status = profile_reader(r, reader, plan, symbols);
 	trace_reader_close(reader);
 	return status;
 }
@@ -330,7 +435,7 @@ static int run_profile(const struct profile_options *o, const char *path)
 	if (status != OPTIONS_GO)
 		return status;
 	rc = o->symbols ? symbols_open(&symbols, o->symbols, &err) : 0;
-	status = rc ? tool_fail(rc, &err) : profile_trace(path, &plan, symbols, o->plots);
+	status = rc ? tool_fail(rc, &err) : profile_trace(path, &plan, symbols);
 	symbols_close(symbols);
 	return status;
 }
@@ -363,7 +468,11 @@ int cmd_profile(int argc, const char **argv)
 		  "Rows of a table, 0 for all (20); of trace-event, slices (200000)", "N" },
 		{ "symbols", 0, POPT_ARG_STRING, &o.symbols, 0,
 		  "Names of the guest's addresses: an ELF file or a System.map", "FILE" },
-		{ "plot", 0, POPT_ARG_ARGV, &o.plots, 0, "Draw the first table; may be repeated", "FILE.png|FILE.svg" },
+		{ "plot", 0, POPT_ARG_ARGV, &o.plots, 0,
+		  "Draw, after the report; - is the terminal. cost: the first table's rows (the default); spread: the "
+		  "distribution of each; time: events over the run with its markers; heat: sites over the run. May be "
+		  "repeated",
+		  "[KIND=]FILE.png|FILE.svg|-" },
 		OPTIONS_END,
 	};
 	struct options options;
