@@ -170,9 +170,9 @@ static void target_monitor(void *self, const char *line, struct gdb_text *out)
 int debugger_open(struct debugger **out, struct trace_reader *reader, const struct debugger_options *options,
                   struct vm_error *err)
 {
-	const struct timeline_options timeline = {
+	struct timeline_options timeline = {
 		.memory_checkpoints = options->memory_checkpoints,
-		.engine = trace_reader_meta(reader)->config.engine,
+		.engine = ENGINE_TRANSLATE, /* any engine replays any trace; this one is fast */
 		.interrupted = options->interrupted,
 		.self = options->self,
 	};
@@ -194,6 +194,10 @@ int debugger_open(struct debugger **out, struct trace_reader *reader, const stru
 		.monitor = target_monitor,
 	};
 	rc = timeline_open(&d->timeline, reader, &timeline, err);
+	if (rc == -ENOTSUP) { /* not on this host's processor */
+		timeline.engine = ENGINE_INTERP;
+		rc = timeline_open(&d->timeline, reader, &timeline, err);
+	}
 	if (rc) {
 		free(d);
 		return rc;

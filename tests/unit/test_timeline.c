@@ -21,6 +21,7 @@
 #include "vmm/cpu/vcpu.h"
 #include "vmm/dev/machine.h"
 #include "vmm/load/load.h"
+#include "vmm/vm_internal.h"
 
 #define MEMORY (32ull << 20)
 #define LIMIT 60000000ull
@@ -158,6 +159,8 @@ static struct timeline *open_timeline(struct subject *s)
 	struct timeline *t;
 
 	OK(s, timeline_open(&t, s->reader, &options, &err));
+	if (below(2))
+		engine_set_hot(timeline_vm(t)->engine, 0); /* all that can be is translated */
 	return t;
 }
 

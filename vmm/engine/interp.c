@@ -223,7 +223,7 @@ static void run_until_exit(struct engine *e)
 		t = cache_lookup(&e->cache);
 		if (unlikely(t->n > c->icount_end - c->icount))
 			t = cut_trace(e, t, (unsigned)(c->icount_end - c->icount));
-		else if (e->xlate && !c->watch && xlate_run(e->xlate, t)) {
+		else if (e->xlate && xlate_run(e->xlate, t)) {
 			refresh_mode(c);
 			continue;
 		}

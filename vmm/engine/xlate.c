@@ -32,7 +32,9 @@
  *  4. Whatever is not inline is the interpreter's handler, called with the state as for a trace of one instruction: registers, lazy flags, rip and
  *     icount in the vcpu. So a handler may leave by vcpu_raise() as from any trace.
  *  5. An inline instruction changes nothing before all of its checks have passed; a failing check leaves the whole instruction to its handler.
- *  6. Single steps, breakpoints, alignment checks: never here, the run loop interprets.
+ *  6. Single steps, the guest's breakpoints, alignment checks: never here, the run loop interprets. Where a debugger's breakpoints may be (watch_cuts())
+ *     no block begins, so every way there leads back to the run loop, which asks. Watched pages are not in the tables: an access to one is slow,
+ *     and its handler leaves as it does from any trace.
  *
  * Called by interp.c.
  */
@@ -42,6 +44,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "vmm/cpu/watch.h"
 #include "vmm/engine/codebuf.h"
 #include "vmm/engine/fpu.h"
 #include "vmm/engine/hardfault.h"
@@ -598,7 +601,7 @@ static uint32_t code_for(struct xlate *x, struct trace *t)
 	code = entry_at(word, rip);
 	if (code)
 		return code;
-	if (t->gpa == NO_PAGE || t->gpa2 != NO_PAGE)
+	if (t->gpa == NO_PAGE || t->gpa2 != NO_PAGE || watch_cuts(c, rip))
 		return 0;
 	if (!word) { /* the page's translation was gone for a while */
 		p = find_page(x, t->gpa & PAGE_MASK, rip & (uint32_t)PAGE_MASK, c->mode);
