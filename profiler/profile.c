@@ -62,6 +62,7 @@ bool profile_synchronous(const struct event *ev)
 	case EV_INPUT:
 	case EV_MARKER:
 	case EV_CHECKPOINT:
+	case EV_CHANGE:
 	case EV_END: return false;
 	default: return true;
 	}

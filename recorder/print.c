@@ -152,6 +152,14 @@ static void show_end(struct line *l, const struct event *ev)
 	put(l, " reason=\"%s\" code=%llu", reason ? reason : "?", (unsigned long long)ev->addr);
 }
 
+static void show_change(struct line *l, const struct event *ev)
+{
+	if (ev->value)
+		put(l, " registers");
+	else
+		put(l, " memory=0x%llx", (unsigned long long)ev->addr);
+}
+
 typedef void show_fn(struct line *l, const struct event *ev);
 
 static show_fn *const show[EV_KIND_MAX] = {
@@ -167,6 +175,7 @@ static show_fn *const show[EV_KIND_MAX] = {
 	[EV_CHECKPOINT] = show_checkpoint,
 	[EV_END] = show_end,
 	[EV_LEAK] = show_plain,
+	[EV_CHANGE] = show_change,
 };
 
 static void put_op(struct line *l, const struct event *ev)

@@ -420,7 +420,7 @@ static void decoded_free(struct decoded *d)
 static bool is_async(unsigned kind)
 {
 	const unsigned kinds = 1u << EV_INTERRUPT | 1u << EV_DMA | 1u << EV_INPUT | 1u << EV_MARKER |
-	                       1u << EV_CHECKPOINT | 1u << EV_END;
+	                       1u << EV_CHECKPOINT | 1u << EV_END | 1u << EV_CHANGE;
 
 	return kinds >> kind & 1;
 }

@@ -11,7 +11,7 @@
 #include "vmm/event.h"
 #include "vmm/vm.h"
 
-#define TRACE_FORMAT_VERSION 2
+#define TRACE_FORMAT_VERSION 3
 #define TRACE_FORMAT_OLDEST 1 /* that can still be read */
 
 struct trace_meta_file { /* an input file of the recording: told, not needed */

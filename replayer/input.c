@@ -32,6 +32,7 @@ struct replay_input {
 	uint32_t blob_at;     /* bytes of next's blob that string I/O has taken */
 	struct event last[8]; /* ring of verified events */
 	struct replay_divergence divergence;
+	struct vm_change change;                               /* lent to the VM */
 	char text[sizeof(((struct vm_stop *)0)->message) + 1]; /* marker or message, as a C string */
 };
 
@@ -357,6 +358,13 @@ static bool give(struct replay_input *in, const struct vm_now *now, struct vm_tu
 		turn->input_len = in->next.blob_len;
 		return true;
 	case EV_MARKER: turn->marker = as_text(in); return true;
+	case EV_CHANGE:
+		in->change = (struct vm_change){ .registers = in->next.value == 1,
+			                         .gpa = in->next.addr,
+			                         .bytes = in->next.blob,
+			                         .len = in->next.blob_len };
+		turn->change = &in->change;
+		return true;
 	case EV_END: return give_end(in, turn);
 	default: return false; /* the vCPU's own to produce */
 	}

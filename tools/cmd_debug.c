@@ -1,5 +1,5 @@
 /*
- * cmd_debug.c - `ringside debug`: a gdb remote stub on a trace, and by default gdb itself in front of it.
+ * cmd_debug.c - `ringside debug`: a gdb remote stub on a trace or on a running guest, and by default gdb itself in front of it.
  *
  * gdb runs as a child on the same terminal. While it does, the signals of the keyboard are its own: ringside hears of an interrupt through the protocol.
  */
@@ -14,12 +14,15 @@
 #include <unistd.h>
 
 #include "replayer/gdb/debugger.h"
+#include "replayer/gdb/live.h"
 #include "replayer/gdb/server.h"
 #include "tools/commands.h"
 #include "tools/options.h"
+#include "tools/recording.h"
 #include "tools/tool.h"
 
 #define GDB_ARGS_MAX 128
+#define SAID_MAX 512
 
 extern char **environ;
 
@@ -27,12 +30,19 @@ struct debug_cli {
 	char *socket, *port, *listen, *command, *gdb, *memory;
 	char **symbols;
 	int no_gdb, batch, print_script;
+	int live, force;
+	char *output, *budget;
+	struct machine_options machine;
 
 	uint16_t port_number;
 	uint64_t checkpoint_bytes;
 	struct gdb_server *server;
-	struct debugger *debugger;
-	int wake_fd;
+	const struct gdb_target *target;
+	struct debugger *debugger; /* of a trace */
+	struct session session;    /* of a live guest */
+	char said[SAID_MAX];       /* by it, an unfinished line */
+	size_t said_len;
+	int wake_fd, signal_fd;
 	pid_t gdb_pid;   /* 0: none runs */
 	int gdb_status;  /* as wait() has it */
 	char folder[64]; /* of our own files; empty: none was made */
@@ -41,13 +51,19 @@ struct debug_cli {
 
 static const struct usage usage = {
 	.command = "ringside debug",
-	.arguments = "TRACE",
-	.about = "Debugs a recording in gdb, forward and backward: reverse-stepi, reverse-step, reverse-next, "
-	         "reverse-finish, reverse-continue,\n"
-	         "watchpoints in both directions, and `monitor help` for what only a recording can answer. Starts gdb "
-	         "unless told otherwise.",
+	.arguments = "TRACE | --live GUEST",
+	.about =
+	        "Debugs a recording in gdb, forward and backward: reverse-stepi, reverse-step, reverse-next, "
+	        "reverse-finish, reverse-continue,\n"
+	        "watchpoints in both directions, and `monitor help` for what only a recording can answer. Starts gdb "
+	        "unless told otherwise.\n"
+	        "--live runs a guest under gdb instead, forward only, and records it (" RECORDING_TRACE "): memory and "
+	        "registers can be changed, and\n"
+	        "the recording replays with the changes. After `detach` the guest runs on to its end, otherwise it "
+	        "ends with gdb.",
 	.examples = "  ringside debug --symbols kernel.elf ringside.trace\n"
 	            "  ringside debug --symbols kernel.elf --command find-bug.gdb --batch ringside.trace\n"
+	            "  ringside debug --live --symbols kernel.elf -o new.trace kernel.elf\n"
 	            "  ringside debug --no-gdb --port 1234 ringside.trace      (then: gdb -ex 'target remote "
 	            "127.0.0.1:1234')\n"
 	            "  ringside debug --print-commands > ringside.gdb          (what gdb is given besides: source it "
@@ -289,8 +305,8 @@ static int watch_signals(struct debug_cli *cli)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if (!cli->no_gdb)
 		sigdelset(&set, SIGINT);
-	cli->wake_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return cli->wake_fd < 0 ? tool_error(TOOL_HOST, "signalfd: %s", strerror(errno)) : OPTIONS_GO;
+	cli->signal_fd = cli->wake_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return cli->signal_fd < 0 ? tool_error(TOOL_HOST, "signalfd: %s", strerror(errno)) : OPTIONS_GO;
 }
 
 /* True when it is time to end: gdb ended, or somebody ended us. */
@@ -299,7 +315,7 @@ static bool heard_the_end(struct debug_cli *cli)
 	struct signalfd_siginfo info;
 	bool end = false;
 
-	while (read(cli->wake_fd, &info, sizeof(info)) == sizeof(info)) {
+	while (read(cli->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo != SIGCHLD)
 			end = true;
 		else if (cli->gdb_pid && waitpid(cli->gdb_pid, &cli->gdb_status, WNOHANG) == cli->gdb_pid) {
@@ -317,7 +333,7 @@ static int serve(struct debug_cli *cli)
 	int rc;
 
 	do {
-		rc = gdb_server_run(cli->server, debugger_target(cli->debugger), &err);
+		rc = gdb_server_run(cli->server, cli->target, &err);
 		if (rc)
 			return tool_fail(rc, &err);
 	} while (!heard_the_end(cli) && !cli->no_gdb);
@@ -326,7 +342,7 @@ static int serve(struct debug_cli *cli)
 		waitpid(cli->gdb_pid, &cli->gdb_status, 0);
 		return TOOL_INTERRUPTED;
 	}
-	if (debugger_diverged(cli->debugger))
+	if (cli->debugger && debugger_diverged(cli->debugger))
 		return TOOL_DIVERGED;
 	if (cli->no_gdb)
 		return TOOL_OK;
@@ -340,6 +356,7 @@ static int open_server(struct debug_cli *cli)
 		.address = cli->listen,
 		.port = cli->port_number,
 		.wake_fd = cli->wake_fd,
+		.end_on_detach = cli->live && cli->no_gdb,
 		.notice = notice,
 	};
 	struct vm_error err;
@@ -356,19 +373,10 @@ static int open_server(struct debug_cli *cli)
 	return rc ? tool_error(TOOL_HOST, "%s", err.text) : OPTIONS_GO;
 }
 
-static int debug_trace(struct debug_cli *cli, struct trace_reader *reader)
+static int debug_target(struct debug_cli *cli)
 {
-	const struct debugger_options options = { .memory_checkpoints = cli->checkpoint_bytes,
-		                                  .interrupted = interrupted,
-		                                  .self = cli };
-	struct vm_error err;
-	int rc, status = open_server(cli);
+	int status = OPTIONS_GO;
 
-	if (status != OPTIONS_GO)
-		return status;
-	rc = debugger_open(&cli->debugger, reader, &options, &err);
-	if (rc)
-		return tool_fail(rc, &err);
 	if (cli->no_gdb) {
 		printf("ringside: debug: waiting for gdb: target remote %s\n", gdb_server_address(cli->server));
 		fflush(stdout);
@@ -376,6 +384,128 @@ static int debug_trace(struct debug_cli *cli, struct trace_reader *reader)
 		status = start_gdb(cli);
 	}
 	return status == OPTIONS_GO ? serve(cli) : status;
+}
+
+static int debug_trace(struct debug_cli *cli, const char *path)
+{
+	const struct debugger_options options = { .memory_checkpoints = cli->checkpoint_bytes,
+		                                  .interrupted = interrupted,
+		                                  .self = cli };
+	struct trace_reader *reader;
+	struct vm_error err;
+	int status, rc = trace_reader_open(&reader, path, &err);
+
+	if (rc)
+		return tool_fail(rc, &err);
+	status = open_server(cli);
+	if (status == OPTIONS_GO) {
+		rc = debugger_open(&cli->debugger, reader, &options, &err);
+		status = rc ? tool_fail(rc, &err) : OPTIONS_GO;
+	}
+	if (status == OPTIONS_GO) {
+		cli->target = debugger_target(cli->debugger);
+		status = debug_target(cli);
+	}
+	debugger_close(cli->debugger);
+	trace_reader_close(reader);
+	return status;
+}
+
+/* ---- a running guest --------------------------------------------------------------------------------------- */
+
+/* What the guest printed, to whoever debugs it; without a debugger to stdout. */
+static void show_said(void *self)
+{
+	struct debug_cli *cli = self;
+
+	if (cli->said_len && !gdb_server_say(cli->server, cli->said, cli->said_len)) {
+		fwrite(cli->said, 1, cli->said_len, stdout);
+		fflush(stdout);
+	}
+	cli->said_len = 0;
+}
+
+static void guest_says(void *self, const uint8_t *bytes, size_t len)
+{
+	struct debug_cli *cli = self;
+
+	for (size_t i = 0; i < len; i++) {
+		if (bytes[i] == '\r')
+			continue;
+		cli->said[cli->said_len++] = (char)bytes[i];
+		if (bytes[i] == '\n' || cli->said_len == SAID_MAX)
+			show_said(cli);
+	}
+}
+
+static int debug_vm(struct debug_cli *cli)
+{
+	const struct live_options options = { .interrupted = interrupted, .pause = show_said, .self = cli };
+	struct vm_error err;
+	struct live *live;
+	int status = open_server(cli);
+	int rc;
+
+	if (status != OPTIONS_GO)
+		return status;
+	rc = live_open(&live, cli->session.vm, &options, &err);
+	if (rc)
+		return tool_fail(rc, &err);
+	cli->target = live_target(live);
+	status = debug_target(cli);
+	live_close(live);
+	return status;
+}
+
+/* The guest runs on after a detach; otherwise its recording ends where the debugger left it. */
+static int debug_recorded(struct debug_cli *cli, struct recording *recording)
+{
+	int status = debug_vm(cli), ended;
+
+	cli->session.quit = status != TOOL_OK || !gdb_server_detached(cli->server);
+	ended = recording_finish(recording, &cli->machine);
+	show_said(cli);
+	if (status != TOOL_OK || (cli->session.quit && ended == TOOL_INTERRUPTED))
+		return status;
+	return ended;
+}
+
+static int debug_live(struct debug_cli *cli, const char *guest)
+{
+	const struct recording_options options = {
+		.machine = &cli->machine, .path = cli->output, .force = cli->force, .budget = cli->budget
+	};
+	bool keyboard = cli->no_gdb && cli->machine.serial && !strcmp(cli->machine.serial, "stdio");
+	struct recording recording;
+	struct vm_config config;
+	int status;
+
+	cli->machine.debugged = !keyboard;
+	status = machine_options_config(&cli->machine, &config);
+	if (status != OPTIONS_GO)
+		return status;
+	status = session_open(&cli->session, &cli->machine, &config, guest);
+	if (status == OPTIONS_GO && keyboard)
+		cli->wake_fd = console_end_fd(cli->session.console);
+	if (status == OPTIONS_GO)
+		status = recording_open(&recording, &options, &cli->session, &config);
+	if (status == OPTIONS_GO) {
+		if (!cli->machine.serial) {
+			recording.console = guest_says;
+			recording.self = cli;
+		}
+		status = debug_recorded(cli, &recording);
+	}
+	session_close(&cli->session);
+	return status;
+}
+
+static bool describes_guest(const struct debug_cli *cli)
+{
+	const struct machine_options *m = &cli->machine;
+
+	return m->initrd || m->append || m->modules || m->memory || m->model || m->sensitive || m->engine || m->clock ||
+	       m->serial || m->limit || m->mark || m->perf || cli->output || cli->force || cli->budget;
 }
 
 static int check(struct debug_cli *cli)
@@ -393,6 +523,10 @@ static int check(struct debug_cli *cli)
 	if (cli->no_gdb && (cli->command || cli->batch || cli->gdb || cli->symbols))
 		return tool_error(TOOL_USAGE,
 		                  "--no-gdb: --gdb, --symbols, --command and --batch are for the gdb that is started");
+	if (!cli->live && describes_guest(cli))
+		return tool_error(
+		        TOOL_USAGE,
+		        "a recording says what machine it is: options that describe one, and -o, need --live");
 	for (char **s = cli->symbols; s && *s; s++)
 		if (access(*s, R_OK))
 			return tool_error(TOOL_BAD_INPUT, "%s: %s", *s, strerror(errno));
@@ -404,30 +538,24 @@ static int check(struct debug_cli *cli)
 
 static int run(struct debug_cli *cli, const char *path)
 {
-	struct trace_reader *reader;
-	struct vm_error err;
-	int rc, status = check(cli);
+	int status = check(cli);
 
 	if (status != OPTIONS_GO)
 		return status;
-	rc = trace_reader_open(&reader, path, &err);
-	if (rc)
-		return tool_fail(rc, &err);
 	status = watch_signals(cli);
 	if (status == OPTIONS_GO)
-		status = debug_trace(cli, reader);
+		status = cli->live ? debug_live(cli, path) : debug_trace(cli, path);
 	gdb_server_close(cli->server);
-	debugger_close(cli->debugger);
-	trace_reader_close(reader);
-	if (cli->wake_fd >= 0)
-		close(cli->wake_fd);
+	if (cli->signal_fd >= 0)
+		close(cli->signal_fd);
 	remove_files(cli);
 	return status;
 }
 
 int cmd_debug(int argc, const char **argv)
 {
-	struct debug_cli cli = { .wake_fd = -1 };
+	struct debug_cli cli = { .wake_fd = -1, .signal_fd = -1 };
+	struct poptOption machine[MACHINE_OPTIONS_ROOM];
 	const struct poptOption table[] = {
 		{ "symbols", 0, POPT_ARG_ARGV, &cli.symbols, 0,
 		  "The guest's kernel as ELF, or what `ringside symbols` made; may be repeated", "FILE" },
@@ -442,17 +570,27 @@ int cmd_debug(int argc, const char **argv)
 		  "With --port: on this address; whoever reaches it can read all of the guest", "ADDR" },
 		{ "checkpoint-memory", 0, POPT_ARG_STRING, &cli.memory, 0,
 		  "Memory for checkpoints while debugging (256M)", "SIZE" },
+		{ "live", 0, POPT_ARG_NONE, &cli.live, 0, "Debug a guest while it runs, and record it", NULL },
+		{ NULL, 'o', POPT_ARG_STRING, &cli.output, 0, "--live: the trace to write (" RECORDING_TRACE ")",
+		  "TRACE" },
+		{ "force", 'f', POPT_ARG_NONE, &cli.force, 0, "--live: replace an existing trace", NULL },
+		{ "checkpoint-budget", 0, POPT_ARG_STRING, &cli.budget, 0,
+		  "--live: let checkpoints make the trace grow by so much at most", "PERCENT" },
 		{ "print-commands", 0, POPT_ARG_NONE, &cli.print_script, 0,
 		  "Print the gdb commands that come with this", NULL },
-		OPTIONS_END,
+		{ NULL, 0, POPT_ARG_INCLUDE_TABLE, machine, 0, "--live: the machine:", NULL },
+		POPT_TABLEEND,
 	};
 	struct options options;
-	int status = options_parse(&options, argc, argv, table, &usage);
+	int status;
+
+	machine_options_table(&cli.machine, machine);
+	status = options_parse(&options, argc, argv, table, &usage);
 
 	if (status == OPTIONS_GO && cli.print_script)
 		status = fputs(gdb_script, stdout) < 0 ? TOOL_HOST : TOOL_OK;
 	else if (status == OPTIONS_GO && !options.arg_count)
-		status = tool_error(TOOL_USAGE, "an argument is missing: TRACE");
+		status = tool_error(TOOL_USAGE, "an argument is missing: TRACE, or --live GUEST");
 	else if (status == OPTIONS_GO)
 		status = run(&cli, options.args[0]);
 	options_close(&options);

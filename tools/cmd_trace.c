@@ -316,7 +316,7 @@ static int cmd_dump(int argc, const char **argv)
 		.about = "Prints every event, one a line: number, icount, guest EIP, virtual/real CPL, kind, "
 		         "instruction, operand size,\n"
 		         "operands. Kinds: fault, sensitive, pio, mmio, exception, interrupt, dma, input, marker, "
-		         "checkpoint, end, leak.",
+		         "checkpoint, end, leak, change.",
 		.examples =
 		        "  ringside trace dump ringside.trace | head\n"
 		        "  ringside trace dump --kind exception,interrupt --from 1000000 --to 2000000 ringside.trace\n"

@@ -24,6 +24,7 @@ struct console {
 	size_t held_len;
 	int pipe[2];       /* stdin's bytes on their way to the guest; -1 without input */
 	int signals, quit; /* signalfd; eventfd that ends the thread */
+	int end;           /* eventfd: interrupted */
 	bool raw, escaped; /* the terminal is raw; the last key was Ctrl-A */
 	struct termios saved;
 	_Atomic bool interrupted;
@@ -56,6 +57,7 @@ static void write_all(int fd, const uint8_t *bytes, size_t len)
 static void interrupt(struct console *c)
 {
 	atomic_store(&c->interrupted, true);
+	eventfd_write(c->end, 1);
 	close_fd(&c->pipe[1]);
 }
 
@@ -168,7 +170,8 @@ static int start_watch(struct console *c, struct vm_error *err)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	c->signals = signalfd(-1, &set, SFD_CLOEXEC);
 	c->quit = eventfd(0, EFD_CLOEXEC);
-	if (c->signals < 0 || c->quit < 0)
+	c->end = eventfd(0, EFD_CLOEXEC);
+	if (c->signals < 0 || c->quit < 0 || c->end < 0)
 		return vm_fail(err, -errno, "console: %s", strerror(errno));
 	rc = pthread_create(&c->thread, NULL, watch, c);
 	c->running = !rc;
@@ -183,7 +186,7 @@ int console_open(struct console **out, const char *where, bool live, struct vm_e
 	*out = NULL;
 	if (!c)
 		return vm_fail(err, -ENOMEM, "console: out of memory");
-	c->out = c->pipe[0] = c->pipe[1] = c->signals = c->quit = -1;
+	c->out = c->pipe[0] = c->pipe[1] = c->signals = c->quit = c->end = -1;
 	rc = open_output(c, where, err);
 	if (!rc && live && !strcmp(where, "stdio"))
 		rc = open_input(c, err);
@@ -212,6 +215,7 @@ void console_close(struct console *c)
 	close_fd(&c->pipe[1]);
 	close_fd(&c->signals);
 	close_fd(&c->quit);
+	close_fd(&c->end);
 	free(c);
 }
 
@@ -239,6 +243,11 @@ int console_input_fd(const struct console *c)
 bool console_interrupted(const struct console *c)
 {
 	return atomic_load(&c->interrupted);
+}
+
+int console_end_fd(const struct console *c)
+{
+	return c->end;
 }
 
 bool console_on_stdout(const struct console *c)

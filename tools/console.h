@@ -26,6 +26,8 @@ void console_flush(struct console *c);
 int console_input_fd(const struct console *c);
 /* A person asked to end the run. Any thread. */
 bool console_interrupted(const struct console *c);
+/* Readable from when a person asked to end the run; -1 when that is not watched for. */
+int console_end_fd(const struct console *c);
 /* The guest's bytes go to our stdout. */
 bool console_on_stdout(const struct console *c);
 

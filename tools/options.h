@@ -42,6 +42,7 @@ struct machine_options {
 	char *initrd, *append, *memory, *model, *sensitive, *engine, *trap, *clock, *serial, *limit, *format, *mark;
 	char **modules;
 	int perf;
+	bool debugged; /* no option: a debugger has keyboard and signals, and shows the console unless --serial says where */
 };
 #define MACHINE_OPTIONS_ROOM 18
 /* Fills `table` so that it stores into `m`. Include it with POPT_ARG_INCLUDE_TABLE. */

@@ -70,7 +70,7 @@ static void session_poll(void *self, const struct vm_now *now, struct vm_turn *t
 	}
 	if (turn->deadline > now->icount + LISTEN_EVERY)
 		turn->deadline = now->icount + LISTEN_EVERY;
-	if (console_interrupted(s->console) && turn->stop == STOP_NONE) {
+	if ((s->quit || console_interrupted(s->console)) && turn->stop == STOP_NONE) {
 		turn->stop = STOP_INTERRUPTED;
 		turn->stop_message = "the user ended the run";
 	}
@@ -143,7 +143,7 @@ static int open_machine(struct session *s, const struct machine_options *m, cons
 
 int session_open(struct session *s, const struct machine_options *m, const struct vm_config *config, const char *guest)
 {
-	const char *serial = m->serial ? m->serial : "stdio";
+	const char *serial = m->serial ? m->serial : m->debugged ? "none" : "stdio";
 	struct vm_error err;
 	int rc;
 
@@ -156,7 +156,7 @@ int session_open(struct session *s, const struct machine_options *m, const struc
 	rc = guest_files_load(s->vm, m, guest, s->files, &s->file_count, &err);
 	if (rc)
 		return tool_error(rc == -ENOMEM ? TOOL_HOST : TOOL_BAD_INPUT, "%s", err.text);
-	rc = console_open(&s->console, serial, true, &err);
+	rc = console_open(&s->console, serial, !m->debugged, &err);
 	if (!rc)
 		rc = open_machine(s, m, config, &err);
 	return rc ? tool_error(TOOL_HOST, "%s", err.text) : OPTIONS_GO;

@@ -24,6 +24,7 @@ struct session {
 	/* told of the guest's console bytes beside the console itself; may be NULL */
 	void (*listener)(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len);
 	void *listener_self;
+	bool quit;   /* the run is to end at its present moment */
 	bool silent; /* what devices print is not new: they are brought to a moment of a trace */
 	/* input files, for a trace's header */
 	struct trace_meta_file files[TRACE_MAX_FILES];
@@ -53,6 +54,7 @@ struct session_summary {
 	const struct session_result *result;
 	const char *trace_path;
 	const struct trace_meta *meta;
+	bool paused; /* a debugger held it: its time means nothing */
 };
 void session_print(const struct session_summary *s, bool json);
 

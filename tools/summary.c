@@ -20,9 +20,12 @@ static void print_text(const struct session_summary *s)
 
 	if (r->stop.reason == STOP_DEBUG_EXIT)
 		snprintf(code, sizeof(code), " %" PRIu64, r->stop.code);
-	fprintf(stderr, "ringside: %s%s%s%s; %" PRIu64 " instructions, %" PRIu64 " faults, %.3f s, %.1f MIPS\n",
-	        vm_stop_name(r->stop.reason), code, *r->stop.message ? ": " : "", r->stop.message, r->counters.icount,
-	        r->counters.faults, (double)r->wall_ns / 1e9, mips(r));
+	fprintf(stderr, "ringside: %s%s%s%s; %" PRIu64 " instructions, %" PRIu64 " faults", vm_stop_name(r->stop.reason),
+	        code, *r->stop.message ? ": " : "", r->stop.message, r->counters.icount, r->counters.faults);
+	if (s->paused)
+		fprintf(stderr, "\n");
+	else
+		fprintf(stderr, ", %.3f s, %.1f MIPS\n", (double)r->wall_ns / 1e9, mips(r));
 	if (s->meta)
 		fprintf(stderr, "ringside: %s: %" PRIu64 " events, %.2f bytes an event, digest %016" PRIx64 "\n",
 		        s->trace_path, s->meta->events,

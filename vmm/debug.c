@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/snapshot.h"
+#include "vmm/trap/trap.h"
 #include "vmm/vm_internal.h"
 
 struct vm_moment vm_moment(const struct vm *vm)
@@ -115,4 +117,65 @@ bool vm_debug_take(struct vm *vm, struct vm_debug_hit *hit)
 	*hit = (struct vm_debug_hit){ .point = n->point, .lin = n->lin };
 	n->valid = false;
 	return true;
+}
+
+/* ---- changes ---- */
+
+static int change_memory(struct vm *vm, const struct vm_change *g, struct vm_error *err)
+{
+	if (!g->len || g->len > PAGE_SIZE - (g->gpa & (PAGE_SIZE - 1)) || !ram_has(&vm->ram, g->gpa))
+		return vm_fail(err, -EINVAL,
+		               "debug: %u bytes at physical %llx cannot be written: they are not in one page of RAM",
+		               g->len, (unsigned long long)g->gpa);
+	ram_write(&vm->ram, g->gpa, g->bytes, g->len);
+	return 0;
+}
+
+/* What no debugger may move: it would be another moment. */
+static bool same_time(const struct vm *vm, uint64_t icount, const struct clock *clock, bool halted)
+{
+	return vm->vcpu.icount == icount && vm->clock.faults == clock->faults && vm->clock.idle_ns == clock->idle_ns &&
+	       vm->halted == halted;
+}
+
+static int change_registers(struct vm *vm, const struct vm_change *g, struct vm_error *err)
+{
+	const struct watchlist kept = vm->watchlist;
+	const struct clock clock = vm->clock;
+	uint64_t icount = vm->vcpu.icount;
+	bool halted = vm->halted;
+	uint8_t before[SNAPSHOT_MAX];
+	size_t len = vm_snapshot_save(vm, before);
+	int rc = vm_snapshot_load_kept(vm, g->bytes, g->len, err);
+
+	if (!rc && !same_time(vm, icount, &clock, halted)) {
+		BUG_ON(vm_snapshot_load_kept(vm, before, len, err));
+		rc = vm_fail(err, -EBADMSG, "debug: registers of another moment");
+	}
+	vm->watchlist = kept; /* what was hit, was */
+	return rc;
+}
+
+/* The CPL beneath, by the state alone: what ran last may have been another mode. */
+static uint8_t real_cpl(const struct vcpu *c)
+{
+	if (vcpu_real_mode(c) || vcpu_vm86(c))
+		return 3;
+	return c->cpl ? c->cpl : c->ring0_becomes;
+}
+
+int vm_change(struct vm *vm, const struct vm_change *change, struct vm_error *err)
+{
+	struct event ev = trap_event(vm, EV_CHANGE, OP_NONE);
+	int rc;
+
+	ev.rcpl = real_cpl(&vm->vcpu);
+	ev.addr = change->registers ? 0 : change->gpa;
+	ev.value = change->registers;
+	ev.blob = change->bytes;
+	ev.blob_len = change->len;
+	rc = change->registers ? change_registers(vm, change, err) : change_memory(vm, change, err);
+	if (!rc)
+		probe_event(&vm->probe, &ev);
+	return rc;
 }

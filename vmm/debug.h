@@ -5,6 +5,8 @@
  * moment is therefore an icount and a number of deliveries (exceptions, interrupts) since it was reached. vm_run() and vm_run_to() stop at
  * moments only: everything asynchronous has been delivered, the next instruction has not been tried.
  *
+ * vm_change() is the one thing here that a guest does notice: it is outside input like any other, an event, and a replay makes it again.
+ *
  * Called by the replayer's timeline and by debuggers of live guests.
  */
 #ifndef RINGSIDE_VMM_DEBUG_H
@@ -52,5 +54,9 @@ struct vm_debug_hit {
 /* A hit waits to be taken. */
 bool vm_debug_pending(const struct vm *vm);
 bool vm_debug_take(struct vm *vm, struct vm_debug_hit *hit);
+
+/* Change the guest at the present moment and tell the observer (EV_CHANGE). Memory: 1..VM_DEBUG_LEN_MAX bytes of RAM, within a page. Registers: anything
+ * but time, icount and halt flag, which must be those of the present; empties the TLB. -EINVAL or -EBADMSG with a message, and nothing is changed. */
+int vm_change(struct vm *vm, const struct vm_change *change, struct vm_error *err);
 
 #endif

@@ -9,6 +9,7 @@ static const char *const kind_names[EV_KIND_MAX] = {
 	[EV_FAULT] = "fault",         [EV_SENSITIVE] = "sensitive",   [EV_PIO] = "pio", [EV_MMIO] = "mmio",
 	[EV_EXCEPTION] = "exception", [EV_INTERRUPT] = "interrupt",   [EV_DMA] = "dma", [EV_INPUT] = "input",
 	[EV_MARKER] = "marker",       [EV_CHECKPOINT] = "checkpoint", [EV_END] = "end", [EV_LEAK] = "leak",
+	[EV_CHANGE] = "change",
 };
 
 static const char *const phase_names[PH_MAX] = {

@@ -28,6 +28,7 @@ enum event_kind {
 	EV_CHECKPOINT, /* digests: addr = registers, value = memory */
 	EV_END,        /* the run is over: value = enum vm_stop_reason, addr = exit code, blob = message */
 	EV_LEAK,       /* policy `leak`: a sensitive instruction ran bare and the guest saw or wrote a lie */
+	EV_CHANGE, /* a person changed the guest in a debugger: blob = bytes written at gpa addr, or, when value = 1, all registers */
 	EV_KIND_MAX
 };
 

@@ -231,6 +231,8 @@ static void external_interrupt(struct vm *vm, int vector)
 /* Act on what the input brought. True when it brought something: then it is asked again. */
 static bool take_turn(struct vm *vm, const struct vm_turn *turn)
 {
+	struct vm_error err;
+
 	if (turn->stop != STOP_NONE) {
 		vm->stop.code = turn->stop_code;
 		vm_stop_with(vm, turn->stop, "%s", turn->stop_message ? turn->stop_message : "");
@@ -240,9 +242,11 @@ static bool take_turn(struct vm *vm, const struct vm_turn *turn)
 		tell_blob(vm, EV_INPUT, turn->input, turn->input_len);
 	if (turn->marker)
 		tell_blob(vm, EV_MARKER, turn->marker, (uint32_t)strlen(turn->marker));
+	if (turn->change && vm_change(vm, turn->change, &err))
+		vm_stop_with(vm, STOP_GUEST_ERROR, "%.200s", err.text);
 	if (turn->vector >= 0)
 		external_interrupt(vm, turn->vector);
-	return turn->input || turn->marker || turn->vector >= 0;
+	return turn->input || turn->marker || turn->change || turn->vector >= 0;
 }
 
 static void idle(struct vm *vm, const struct vm_now *now)
@@ -262,13 +266,15 @@ static uint64_t min64(uint64_t a, uint64_t b)
 static void run_guest(struct vm *vm, uint64_t deadline, uint64_t until)
 {
 	struct vcpu *c = &vm->vcpu;
+	uint64_t begin = c->icount;
 
 	vm->budget_end = c->inhibit_icount == c->icount ? c->icount + 1 : deadline;
 	ring_enter(c);
 	probe_guest_begin(&vm->probe);
 	engine_run(vm->engine, min64(vm->budget_end, until));
 	probe_guest_end(&vm->probe);
-	vm->real_cpl = c->cpl;
+	if (c->icount != begin || c->exit.reason != EXIT_DEBUG) /* that a breakpoint was looked for leaves no trace */
+		vm->real_cpl = c->cpl;
 	ring_leave(c);
 	if (c->exit.reason != EXIT_BUDGET)
 		trap_handle(vm);

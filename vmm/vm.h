@@ -84,6 +84,14 @@ struct vm_now {
 	bool can_interrupt; /* virtual IF set and no interrupt shadow: a vector would be delivered now */
 };
 
+/* What a person changes in a debugger. */
+struct vm_change {
+	bool registers; /* bytes are a snapshot (snapshot.h) of the registers, after; otherwise what is written at gpa */
+	uint64_t gpa;
+	const void *bytes;
+	uint32_t len;
+};
+
 /* What the outside has to say at a moment. */
 struct vm_turn {
 	uint64_t deadline;        /* absolute icount at which to be asked again at the latest; UINT64_MAX = never */
@@ -93,7 +101,8 @@ struct vm_turn {
 	const char *stop_message; /* may be NULL; borrowed */
 	const void *input;        /* outside input that entered at this moment, to be logged; borrowed; NULL none */
 	uint32_t input_len;
-	const char *marker; /* a marker that fired at this moment, to be logged; borrowed; NULL none */
+	const char *marker;             /* a marker that fired at this moment, to be logged; borrowed; NULL none */
+	const struct vm_change *change; /* one that was made at this moment; borrowed; NULL none */
 };
 
 /*

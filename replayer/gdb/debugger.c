@@ -15,7 +15,7 @@
 
 struct vcpu *debugger_vcpu(struct debugger *d)
 {
-	return vm_vcpu(timeline_vm(d->timeline));
+	return vm_vcpu(d->vm);
 }
 
 struct timeline_watch debugger_watch(const struct debugger *d, enum watch_kind kind, uint32_t lin, uint32_t len)
@@ -152,7 +152,7 @@ static struct vm *target_vm(void *self)
 {
 	struct debugger *d = self;
 
-	return timeline_vm(d->timeline);
+	return d->vm;
 }
 
 static bool target_interrupted(void *self)
@@ -202,6 +202,7 @@ int debugger_open(struct debugger **out, struct trace_reader *reader, const stru
 		free(d);
 		return rc;
 	}
+	d->vm = timeline_vm(d->timeline);
 	*out = d;
 	return 0;
 }

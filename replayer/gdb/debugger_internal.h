@@ -1,5 +1,5 @@
 /*
- * debugger_internal.h - struct debugger, for the files that make it up: debugger.c, monitor*.c.
+ * debugger_internal.h - struct debugger, for the files that make it up: debugger.c, live.c, monitor*.c.
  */
 #ifndef RINGSIDE_REPLAYER_GDB_DEBUGGER_INTERNAL_H
 #define RINGSIDE_REPLAYER_GDB_DEBUGGER_INTERNAL_H
@@ -18,6 +18,8 @@ struct bookmark {
 struct debugger {
 	struct debugger_options options;
 	struct gdb_target target;
+	struct vm *vm; /* at the present moment */
+	/* NULL both: a live guest, which has no past */
 	struct trace_reader *reader;
 	struct timeline *timeline;
 	bool one_space; /* points count only while CR3 == space */

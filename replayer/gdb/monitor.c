@@ -23,35 +23,37 @@ static monitor_fn digest, where, go_to, bookmark, bookmarks, delete_bookmark, ev
 
 static const struct monitor_entry {
 	const char *name, *arguments;
-	int min, max; /* arguments */
+	int min, max;          /* arguments */
+	enum { PAST, ANY } of; /* a recording alone, or a running guest too */
 	monitor_fn *run;
 	const char *about;
 } table[] = {
-	{ "where", "", 0, 0, where, "the present moment: icount, event, virtual time, privilege level" },
-	{ "goto", "ICOUNT | event N | marker TEXT | console-line N | bookmark NAME | begin | end", 1, 2, go_to,
+	{ "where", "", 0, 0, ANY, where, "the present moment: icount, event, virtual time, privilege level" },
+	{ "goto", "ICOUNT | event N | marker TEXT | console-line N | bookmark NAME | begin | end", 1, 2, PAST, go_to,
 	  "go there" },
-	{ "bookmark", "NAME", 1, 1, bookmark, "remember the present moment" },
-	{ "bookmarks", "", 0, 0, bookmarks, "list them" },
-	{ "delete", "NAME", 1, 1, delete_bookmark, "forget a bookmark" },
-	{ "events", "[N]", 0, 1, events, "N events around the present moment (10)" },
-	{ "last-write", "ADDR [LEN] [phys]", 1, 3, monitor_last_write,
+	{ "bookmark", "NAME", 1, 1, PAST, bookmark, "remember the present moment" },
+	{ "bookmarks", "", 0, 0, PAST, bookmarks, "list them" },
+	{ "delete", "NAME", 1, 1, PAST, delete_bookmark, "forget a bookmark" },
+	{ "events", "[N]", 0, 1, PAST, events, "N events around the present moment (10)" },
+	{ "last-write", "ADDR [LEN] [phys]", 1, 3, PAST, monitor_last_write,
 	  "go back to the instruction that last wrote there" },
-	{ "last-exec", "ADDR", 1, 1, monitor_last_exec, "go back to when the instruction there was last executed" },
-	{ "first-value", "ADDR VALUE [LEN]", 2, 3, monitor_first_value,
+	{ "last-exec", "ADDR", 1, 1, PAST, monitor_last_exec, "go back to when the instruction there was last executed" },
+	{ "first-value", "ADDR VALUE [LEN]", 2, 3, PAST, monitor_first_value,
 	  "go to the first moment of all at which memory there became VALUE" },
-	{ "became", "ADDR VALUE [LEN]", 2, 3, monitor_became,
+	{ "became", "ADDR VALUE [LEN]", 2, 3, PAST, monitor_became,
 	  "go back to the instruction by which memory there last became VALUE" },
-	{ "why-interrupt", "", 0, 0, monitor_why_interrupt,
+	{ "why-interrupt", "", 0, 0, PAST, monitor_why_interrupt,
 	  "the last external interrupt, and what was done to the device behind it" },
-	{ "pagewalk", "ADDR", 1, 1, monitor_pagewalk, "how a linear address is translated" },
-	{ "gdt", "[all]", 0, 1, monitor_gdt, "the global descriptor table; all: empty entries too" },
-	{ "ldt", "[all]", 0, 1, monitor_ldt, "the local descriptor table" },
-	{ "idt", "[all]", 0, 1, monitor_idt, "the interrupt table; all: absent gates too" },
-	{ "pic", "", 0, 0, monitor_pic, "how the guest last programmed the interrupt controllers" },
-	{ "xp", "ADDR [BYTES]", 1, 2, monitor_xp, "physical memory" },
-	{ "digest", "", 0, 0, digest, "one number for all registers, one for all memory" },
-	{ "space", "any | this | CR3", 0, 1, space, "the address space in which breakpoints and questions count (any)" },
-	{ "help", "[COMMAND]", 0, 1, help, "this" },
+	{ "pagewalk", "ADDR", 1, 1, ANY, monitor_pagewalk, "how a linear address is translated" },
+	{ "gdt", "[all]", 0, 1, ANY, monitor_gdt, "the global descriptor table; all: empty entries too" },
+	{ "ldt", "[all]", 0, 1, ANY, monitor_ldt, "the local descriptor table" },
+	{ "idt", "[all]", 0, 1, ANY, monitor_idt, "the interrupt table; all: absent gates too" },
+	{ "pic", "", 0, 0, PAST, monitor_pic, "how the guest last programmed the interrupt controllers" },
+	{ "xp", "ADDR [BYTES]", 1, 2, ANY, monitor_xp, "physical memory" },
+	{ "digest", "", 0, 0, ANY, digest, "one number for all registers, one for all memory" },
+	{ "space", "any | this | CR3", 0, 1, ANY, space,
+	  "the address space in which breakpoints and questions count (any)" },
+	{ "help", "[COMMAND]", 0, 1, ANY, help, "this" },
 };
 
 #define COMMANDS (sizeof(table) / sizeof(*table))
@@ -101,16 +103,16 @@ void monitor_tell_place(struct monitor_call *m)
 {
 	struct timeline *t = m->d->timeline;
 	const struct vcpu *c = debugger_vcpu(m->d);
-	uint64_t vns = clock_vns(vm_clock(timeline_vm(t)), c->icount);
+	uint64_t vns = clock_vns(vm_clock(m->d->vm), c->icount);
 
-	gdb_text_put(m->out,
-	             "icount %" PRIu64 " of %" PRIu64 ", event %" PRIu64 " of %" PRIu64 ", virtual time %" PRIu64
-	             ".%09" PRIu64 " s\n",
-	             c->icount, timeline_end(t), timeline_event(t), trace_reader_meta(m->d->reader)->events,
-	             vns / 1000000000, vns % 1000000000);
-	if (timeline_moment(t).turn)
+	gdb_text_put(m->out, "icount %" PRIu64, c->icount);
+	if (t)
+		gdb_text_put(m->out, " of %" PRIu64 ", event %" PRIu64 " of %" PRIu64, timeline_end(t),
+		             timeline_event(t), trace_reader_meta(m->d->reader)->events);
+	gdb_text_put(m->out, ", virtual time %" PRIu64 ".%09" PRIu64 " s\n", vns / 1000000000, vns % 1000000000);
+	if (vm_moment(m->d->vm).turn)
 		gdb_text_put(m->out, "exceptions and interrupts delivered since this icount was reached: %u\n",
-		             timeline_moment(t).turn);
+		             vm_moment(m->d->vm).turn);
 	gdb_text_put(m->out, "%04x:%08x, CPL %u (really %u), %s, interrupts %s, CR3 %08x\n", c->seg[SEG_CS].sel,
 	             (uint32_t)c->rip, c->cpl, gdb_real_cpl(c),
 	             vcpu_real_mode(c) ? "real mode"
@@ -122,7 +124,7 @@ void monitor_tell_place(struct monitor_call *m)
 /* Equal at the same moment of every replay; different almost surely otherwise. */
 static void digest(struct monitor_call *m)
 {
-	struct vm *vm = timeline_vm(m->d->timeline);
+	struct vm *vm = m->d->vm;
 
 	gdb_text_put(m->out, "registers %016" PRIx64 " memory %016" PRIx64 "\n", vm_register_digest(vm),
 	             vm_memory_digest(vm));
@@ -404,12 +406,17 @@ static void space(struct monitor_call *m)
 
 /* ---- dispatch ---------------------------------------------------------------------------------------------- */
 
+static bool answers(const struct debugger *d, const struct monitor_entry *e)
+{
+	return d->timeline || e->of == ANY;
+}
+
 static void help(struct monitor_call *m)
 {
 	bool found = false;
 
 	for (size_t i = 0; i < COMMANDS; i++) {
-		if (m->argc > 1 && strcmp(m->argv[1], table[i].name))
+		if ((m->argc > 1 && strcmp(m->argv[1], table[i].name)) || !answers(m->d, &table[i]))
 			continue;
 		found = true;
 		gdb_text_put(m->out, "monitor %s %s\n    %s\n", table[i].name, table[i].arguments, table[i].about);
@@ -443,6 +450,10 @@ void monitor_command(struct debugger *d, const char *line, struct gdb_text *out)
 	c = find_command(m.argv[0]);
 	if (!c)
 		gdb_text_put(out, "no command is called '%.40s'; `monitor help` lists them\n", m.argv[0]);
+	else if (!answers(d, c))
+		gdb_text_put(out,
+		             "%s: a running guest has no past: end the session, then `ringside debug` its recording\n",
+		             c->name);
 	else if (m.argc - 1 < c->min || m.argc - 1 > c->max)
 		gdb_text_put(out, "usage: monitor %s %s\n    %s\n", c->name, c->arguments, c->about);
 	else

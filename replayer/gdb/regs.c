@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "vmm/cpu/segment.h"
+
 /* FXSAVE layout, SDM vol. 1 table 10-2 */
 enum {
 	FX_FCW = 0,
@@ -21,12 +23,14 @@ enum {
 };
 
 typedef void get_fn(const struct vcpu *c, unsigned arg, uint8_t *out);
+typedef bool set_fn(struct vcpu *c, unsigned arg, const uint8_t *value); /* false: not here, not now */
 
 struct reg {
 	const char *name, *type, *group;
 	get_fn *get;
 	unsigned arg;
 	unsigned bytes;
+	set_fn *set; /* NULL: never */
 };
 
 static void put32(uint8_t *out, uint32_t v)
@@ -39,6 +43,11 @@ static void put64(uint8_t *out, uint64_t v)
 {
 	put32(out, (uint32_t)v);
 	put32(out + 4, (uint32_t)(v >> 32));
+}
+
+static uint32_t take32(const uint8_t *in)
+{
+	return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
 }
 
 unsigned gdb_real_cpl(const struct vcpu *c)
@@ -177,35 +186,132 @@ static void get_icount(const struct vcpu *c, unsigned arg, uint8_t *out)
 	put64(out, c->icount);
 }
 
+/* ---- changes ------------------------------------------------------------------------------------------------ */
+
+static bool set_gpr(struct vcpu *c, unsigned i, const uint8_t *value)
+{
+	c->gpr[i] = take32(value);
+	return true;
+}
+
+static bool set_eip(struct vcpu *c, unsigned arg, const uint8_t *value)
+{
+	(void)arg;
+	c->rip = take32(value);
+	return true;
+}
+
+/* Another mode would be another CPL and other segments. */
+static bool set_eflags(struct vcpu *c, unsigned arg, const uint8_t *value)
+{
+	uint32_t flags = take32(value);
+
+	(void)arg;
+	if ((flags ^ vcpu_get_eflags(c)) & FL_VM)
+		return false;
+	vcpu_set_eflags(c, flags & (FL_WRITABLE | FL_RF | FL_VM));
+	return true;
+}
+
+/* Where a selector is all there is to a segment. */
+static bool set_sel(struct vcpu *c, unsigned i, const uint8_t *value)
+{
+	uint32_t sel = take32(value);
+	struct segment *s = &c->seg[i];
+
+	if (sel > UINT16_MAX || !(vcpu_real_mode(c) || vcpu_vm86(c)))
+		return false;
+	segment_set(s, (uint16_t)sel, sel << 4, s->limit, s->attr, s->guest_attr);
+	return true;
+}
+
+static bool set_st(struct vcpu *c, unsigned i, const uint8_t *value)
+{
+	memcpy(c->fpu.fx + FX_ST0 + 16 * i, value, 10);
+	return true;
+}
+
+static bool set_xmm(struct vcpu *c, unsigned i, const uint8_t *value)
+{
+	memcpy(c->fpu.fx + FX_XMM0 + 16 * i, value, 16);
+	return true;
+}
+
+static bool set_fx16(struct vcpu *c, unsigned at, const uint8_t *value)
+{
+	memcpy(c->fpu.fx + at, value, 2);
+	return true;
+}
+
+static bool set_fx32(struct vcpu *c, unsigned at, const uint8_t *value)
+{
+	memcpy(c->fpu.fx + at, value, 4);
+	return true;
+}
+
+/* Of the full tag word only which are empty is kept. */
+static bool set_ftag(struct vcpu *c, unsigned arg, const uint8_t *value)
+{
+	uint32_t tags = take32(value);
+	unsigned used = 0;
+
+	(void)arg;
+	for (unsigned i = 0; i < 8; i++)
+		used |= (unsigned)((tags >> 2 * i & 3) != 3) << i;
+	c->fpu.fx[FX_FTW] = (uint8_t)used;
+	return true;
+}
+
+static bool set_system(struct vcpu *c, unsigned which, const uint8_t *value)
+{
+	uint32_t v = take32(value);
+
+	switch (which) {
+	case CR0:
+		if ((v ^ c->cr0) & CR0_PE)
+			return false; /* another mode: other segments */
+		c->cr0 = v;
+		return true;
+	case CR2: c->cr2 = v; return true;
+	case CR3: c->cr3 = v; return true;
+	case CR4: c->cr4 = v; return true;
+	case GDTR_BASE: c->gdtr.base = v; return true;
+	case GDTR_LIMIT: c->gdtr.limit = (uint16_t)v; return v <= UINT16_MAX;
+	case IDTR_BASE: c->idtr.base = v; return true;
+	case IDTR_LIMIT: c->idtr.limit = (uint16_t)v; return v <= UINT16_MAX;
+	default: return false;
+	}
+}
+
 /* ---- the table --------------------------------------------------------------------------------------------- */
 
 #define GPR(n, i)                                                                                                      \
 	{                                                                                                              \
-		n, "int", NULL, get_gpr, i, 4                                                                          \
+		n, "int", NULL, get_gpr, i, 4, set_gpr                                                                 \
 	}
 #define SEL(n, i)                                                                                                      \
 	{                                                                                                              \
-		n, "int32", NULL, get_sel, i, 4                                                                        \
+		n, "int32", NULL, get_sel, i, 4, set_sel                                                               \
 	}
 #define ST(n, i)                                                                                                       \
 	{                                                                                                              \
-		n, "i387_ext", NULL, get_st, i, 10                                                                     \
+		n, "i387_ext", NULL, get_st, i, 10, set_st                                                             \
 	}
 #define FX(n, fn, at)                                                                                                  \
 	{                                                                                                              \
-		n, "int", "float", fn, at, 4                                                                           \
+		n, "int", "float", get_##fn, at, 4, set_##fn                                                           \
 	}
 #define XMM(n, i)                                                                                                      \
 	{                                                                                                              \
-		n, "vec128", NULL, get_xmm, i, 16                                                                      \
+		n, "vec128", NULL, get_xmm, i, 16, set_xmm                                                             \
 	}
 #define SYS(n, w)                                                                                                      \
 	{                                                                                                              \
-		n, "uint32", "system", get_system, w, 4                                                                \
+		n, "uint32", "system", get_system, w, 4, set_system                                                    \
 	}
 #define BASE(n, i)                                                                                                     \
 	{                                                                                                              \
-		n, "uint32", "system", get_base, i, 4                                                                  \
+		n, "uint32", "system", get_base, i, 4, NULL                                                            \
 	}
 
 static const struct reg core[] = {
@@ -213,12 +319,12 @@ static const struct reg core[] = {
 	GPR("ecx", R_CX),
 	GPR("edx", R_DX),
 	GPR("ebx", R_BX),
-	{ "esp", "data_ptr", NULL, get_gpr, R_SP, 4 },
-	{ "ebp", "data_ptr", NULL, get_gpr, R_BP, 4 },
+	{ "esp", "data_ptr", NULL, get_gpr, R_SP, 4, set_gpr },
+	{ "ebp", "data_ptr", NULL, get_gpr, R_BP, 4, set_gpr },
 	GPR("esi", R_SI),
 	GPR("edi", R_DI),
-	{ "eip", "code_ptr", NULL, get_eip, 0, 4 },
-	{ "eflags", "i386_eflags", NULL, get_eflags, 0, 4 },
+	{ "eip", "code_ptr", NULL, get_eip, 0, 4, set_eip },
+	{ "eflags", "i386_eflags", NULL, get_eflags, 0, 4, set_eflags },
 	SEL("cs", SEG_CS),
 	SEL("ss", SEG_SS),
 	SEL("ds", SEG_DS),
@@ -233,24 +339,24 @@ static const struct reg core[] = {
 	ST("st5", 5),
 	ST("st6", 6),
 	ST("st7", 7),
-	FX("fctrl", get_fx16, FX_FCW),
-	FX("fstat", get_fx16, FX_FSW),
-	FX("ftag", get_ftag, 0),
-	FX("fiseg", get_fx16, FX_FCS),
-	FX("fioff", get_fx32, FX_FIP),
-	FX("foseg", get_fx16, FX_FDS),
-	FX("fooff", get_fx32, FX_FDP),
-	FX("fop", get_fx16, FX_FOP),
+	FX("fctrl", fx16, FX_FCW),
+	FX("fstat", fx16, FX_FSW),
+	FX("ftag", ftag, 0),
+	FX("fiseg", fx16, FX_FCS),
+	FX("fioff", fx32, FX_FIP),
+	FX("foseg", fx16, FX_FDS),
+	FX("fooff", fx32, FX_FDP),
+	FX("fop", fx16, FX_FOP),
 };
 
 static const struct reg sse[] = {
 	XMM("xmm0", 0), XMM("xmm1", 1), XMM("xmm2", 2),
 	XMM("xmm3", 3), XMM("xmm4", 4), XMM("xmm5", 5),
-	XMM("xmm6", 6), XMM("xmm7", 7), { "mxcsr", "i386_mxcsr", "vector", get_fx32, FX_MXCSR, 4 },
+	XMM("xmm6", 6), XMM("xmm7", 7), { "mxcsr", "i386_mxcsr", "vector", get_fx32, FX_MXCSR, 4, set_fx32 },
 };
 
 static const struct reg system_regs[] = {
-	{ "icount", "uint64", "system", get_icount, 0, 8 },
+	{ "icount", "uint64", "system", get_icount, 0, 8, NULL },
 	SYS("cpl", CPL),
 	SYS("real_cpl", REAL_CPL),
 	SYS("real_cs", REAL_CS),
@@ -327,16 +433,44 @@ unsigned gdb_regs_count(void)
 	return (unsigned)n;
 }
 
-unsigned gdb_regs_read(const struct vcpu *c, unsigned number, uint8_t *out)
+static const struct reg *find_reg(unsigned number)
 {
 	for (size_t i = 0; i < COUNT(features); number -= (unsigned)features[i++].count)
-		if (number < features[i].count) {
-			const struct reg *r = &features[i].regs[number];
+		if (number < features[i].count)
+			return &features[i].regs[number];
+	return NULL;
+}
 
-			r->get(c, r->arg, out);
-			return r->bytes;
-		}
-	return 0;
+const char *gdb_regs_name(unsigned number)
+{
+	const struct reg *r = find_reg(number);
+
+	return r ? r->name : NULL;
+}
+
+unsigned gdb_regs_read(const struct vcpu *c, unsigned number, uint8_t *out)
+{
+	const struct reg *r = find_reg(number);
+
+	if (!r)
+		return 0;
+	r->get(c, r->arg, out);
+	return r->bytes;
+}
+
+enum gdb_reg_change gdb_regs_write(struct vcpu *c, unsigned number, const uint8_t *value, size_t len)
+{
+	const struct reg *r = find_reg(number);
+	uint8_t now[GDB_REG_MAX];
+
+	if (!r)
+		return GDB_REG_NONE;
+	if (len != r->bytes)
+		return GDB_REG_LENGTH;
+	r->get(c, r->arg, now);
+	if (!memcmp(now, value, len))
+		return GDB_REG_DONE;
+	return r->set && r->set(c, r->arg, value) ? GDB_REG_DONE : GDB_REG_FIXED;
 }
 
 static void describe_reg(struct gdb_text *out, const struct reg *r)

@@ -33,6 +33,7 @@ struct gdb_server {
 	uint8_t queue[QUEUE];
 	size_t head, tail; /* waiting: [head, tail) */
 	bool gone;         /* the client */
+	bool detached;     /* the last one did */
 };
 
 /* ---- listening --------------------------------------------------------------------------------------------- */
@@ -127,6 +128,8 @@ int gdb_server_open(struct gdb_server **out, const struct gdb_server_options *op
 
 static void drop_client(struct gdb_server *s)
 {
+	if (s->stub)
+		s->detached = gdb_stub_closing(s->stub) == GDB_DETACHED;
 	gdb_stub_destroy(s->stub);
 	s->stub = NULL;
 	if (s->client_fd >= 0)
@@ -212,6 +215,20 @@ bool gdb_server_interrupted(struct gdb_server *s)
 	return s->gone || memchr(s->queue + s->head, INTERRUPT, s->tail - s->head) || time_to_end(s);
 }
 
+bool gdb_server_detached(const struct gdb_server *s)
+{
+	return s->detached;
+}
+
+bool gdb_server_say(struct gdb_server *s, const char *text, size_t len)
+{
+	if (s->client_fd < 0 || s->gone)
+		return false;
+	gdb_stub_say(s->stub, text, len);
+	flush(s);
+	return true;
+}
+
 static void feed(struct gdb_server *s)
 {
 	while (s->head < s->tail && !s->gone && gdb_stub_closing(s->stub) == GDB_OPEN) {
@@ -279,6 +296,7 @@ static bool serve_client(struct gdb_server *s, bool leaving)
 		if (!s->gone)
 			flush(s);
 		drop_client(s);
+		return s->options.end_on_detach && s->detached;
 	}
 	return false;
 }

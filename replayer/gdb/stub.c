@@ -106,6 +106,106 @@ static void refuse_write(struct gdb_stub *s, const char *args)
 	s->refused_before = true;
 }
 
+static void refuse(struct gdb_stub *s, const char *why)
+{
+	gdb_text_put(&s->reply, "E.%s", why);
+}
+
+/* Hexadecimal bytes to the end of the packet; false when that is not what it has. */
+static bool take_bytes(const char *args, uint8_t *out, size_t len)
+{
+	for (; len; len--, args += 2) {
+		if (gdb_hex_digit(args[0]) < 0 || gdb_hex_digit(args[1]) < 0)
+			return false;
+		*out++ = (uint8_t)(gdb_hex_digit(args[0]) << 4 | gdb_hex_digit(args[1]));
+	}
+	return !*args;
+}
+
+static bool write_register(struct gdb_stub *s, unsigned number, const uint8_t *value, size_t len)
+{
+	struct vm_error err = { "" };
+
+	if (!s->target->write_register(s->target->self, number, value, len, &err))
+		return true;
+	refuse(s, err.text);
+	return false;
+}
+
+static void write_one_register(struct gdb_stub *s, const char *args)
+{
+	uint8_t value[GDB_REG_MAX];
+	uint64_t number;
+	size_t len;
+
+	if (s->target->refusal) {
+		refuse_write(s, args);
+		return;
+	}
+	if (!take_hex(&args, &number) || number >= gdb_regs_count() || !take_char(&args, '=') ||
+	    (len = strlen(args) / 2) > sizeof(value) || !take_bytes(args, value, len))
+		say(s, E_BAD);
+	else if (write_register(s, (unsigned)number, value, len))
+		say(s, "OK");
+}
+
+/* All of them, as `g` gives them; those that are left out stay. */
+static void write_registers(struct gdb_stub *s, const char *args)
+{
+	uint8_t value[GDB_REG_MAX], now[GDB_REG_MAX];
+
+	if (s->target->refusal) {
+		refuse_write(s, args);
+		return;
+	}
+	for (unsigned i = 0; *args && i < gdb_regs_count(); i++) {
+		size_t len = gdb_regs_read(vcpu_of(s), i, now);
+
+		for (size_t k = 0; k < len; k++, args += 2) {
+			if (gdb_hex_digit(args[0]) < 0 || gdb_hex_digit(args[1]) < 0) {
+				say(s, E_BAD);
+				return;
+			}
+			value[k] = (uint8_t)(gdb_hex_digit(args[0]) << 4 | gdb_hex_digit(args[1]));
+		}
+		if (!write_register(s, i, value, len))
+			return;
+	}
+	say(s, *args ? E_BAD : "OK");
+}
+
+static void write_bytes(struct gdb_stub *s, uint64_t lin, const uint8_t *bytes, size_t len)
+{
+	struct vm_error err = { "" };
+
+	if (lin + len > 1ull << 32)
+		say(s, E_MEMORY);
+	else if (len && s->target->write_memory(s->target->self, (uint32_t)lin, bytes, len, &err))
+		refuse(s, err.text);
+	else
+		say(s, "OK");
+}
+
+/* "ADDR,LENGTH:" */
+static bool take_place(const char **args, uint64_t *lin, uint64_t *len)
+{
+	return take_hex(args, lin) && take_char(args, ',') && take_hex(args, len) && take_char(args, ':') &&
+	       *lin <= UINT32_MAX && *len <= MEMORY_MAX;
+}
+
+static void write_memory(struct gdb_stub *s, const char *args)
+{
+	uint8_t bytes[MEMORY_MAX];
+	uint64_t lin, len;
+
+	if (s->target->refusal)
+		refuse_write(s, args);
+	else if (!take_place(&args, &lin, &len) || !take_bytes(args, bytes, (size_t)len))
+		say(s, E_BAD);
+	else
+		write_bytes(s, lin, bytes, (size_t)len);
+}
+
 /* As much as is mapped without a gap. */
 static size_t read_memory(struct gdb_stub *s, uint64_t lin, uint8_t *out, size_t len)
 {
@@ -158,11 +258,18 @@ static void read_memory_binary(struct gdb_stub *s, const char *args)
 	memory_packet(s, args, true);
 }
 
-/* An X of length 0 asks whether X is known: it is not, so that gdb uses M. */
+/* An X of length 0 asks whether X is known: not on a recording, so that gdb uses M, which is refused in words. */
 static void write_binary(struct gdb_stub *s, const char *args)
 {
-	(void)s;
-	(void)args;
+	const char *end = s->link.body + s->link.len;
+	uint64_t lin, len;
+
+	if (s->target->refusal)
+		return;
+	if (!take_place(&args, &lin, &len) || (uint64_t)(end - args) != len)
+		say(s, E_BAD);
+	else
+		write_bytes(s, lin, (const uint8_t *)args, (size_t)len);
 }
 
 /* ---- breakpoints and watchpoints --------------------------------------------------------------------------- */
@@ -256,6 +363,10 @@ static void stop_reply(struct gdb_stub *s)
 {
 	static const unsigned sent_along[] = { GDB_REG_EBP, GDB_REG_ESP, GDB_REG_EIP };
 
+	if (s->stop.why == GDB_STOP_EXITED) {
+		gdb_text_put(&s->reply, "W%02x", s->stop.code);
+		return;
+	}
 	gdb_text_put(&s->reply, "T%02x", s->stop.why == GDB_STOP_INTERRUPTED ? SIGNAL_INT : SIGNAL_TRAP);
 	for (unsigned i = 0; i < 3; i++) {
 		gdb_text_put(&s->reply, "%02x:", sent_along[i]);
@@ -288,21 +399,38 @@ static void why_stopped(struct gdb_stub *s, const char *args)
 	stop_reply(s);
 }
 
-/* The processor goes on where it is: an address to go on from cannot be given to a recording. */
+/* The processor goes on where it is, or at an address: that cannot be given to a recording. */
+static void resume_at(struct gdb_stub *s, const char *args, enum gdb_motion motion)
+{
+	uint8_t value[4];
+	uint64_t eip;
+
+	if (*args && s->target->refusal) {
+		refuse_write(s, args);
+		return;
+	}
+	if (!*args) {
+		resume(s, motion);
+		return;
+	}
+	if (!take_hex(&args, &eip) || *args || eip > UINT32_MAX) {
+		say(s, E_BAD);
+		return;
+	}
+	for (unsigned i = 0; i < 4; i++)
+		value[i] = (uint8_t)(eip >> 8 * i);
+	if (write_register(s, GDB_REG_EIP, value, sizeof(value)))
+		resume(s, motion);
+}
+
 static void step(struct gdb_stub *s, const char *args)
 {
-	if (*args)
-		refuse_write(s, args);
-	else
-		resume(s, GDB_STEP);
+	resume_at(s, args, GDB_STEP);
 }
 
 static void cont(struct gdb_stub *s, const char *args)
 {
-	if (*args)
-		refuse_write(s, args);
-	else
-		resume(s, GDB_CONTINUE);
+	resume_at(s, args, GDB_CONTINUE);
 }
 
 /* With a signal, which a processor does not know. */
@@ -458,11 +586,11 @@ static const struct command {
 	{ "?", why_stopped, NULL },
 	{ "g", read_registers, NULL },
 	{ "p", read_register, NULL },
-	{ "G", refuse_write, NULL },
-	{ "P", refuse_write, NULL },
+	{ "G", write_registers, NULL },
+	{ "P", write_one_register, NULL },
 	{ "m", read_memory_hex, NULL },
 	{ "x", read_memory_binary, NULL },
-	{ "M", refuse_write, NULL },
+	{ "M", write_memory, NULL },
 	{ "X", write_binary, NULL },
 	{ "Z", insert_point, NULL },
 	{ "z", remove_point, NULL },
@@ -561,6 +689,11 @@ void gdb_stub_byte(struct gdb_stub *s, uint8_t byte)
 	case GDB_RX_INTERRUPT: /* nothing runs: it came too late */
 	case GDB_RX_NOTHING: break;
 	}
+}
+
+void gdb_stub_say(struct gdb_stub *s, const char *text, size_t len)
+{
+	console_text(s, text, len);
 }
 
 struct gdb_text *gdb_stub_output(struct gdb_stub *s)

@@ -29,6 +29,8 @@ void gdb_stub_byte(struct gdb_stub *s, uint8_t byte);
 /* What is to be sent; drop (text.h) what was. `full` means that the peer asks for more than it takes: give it up. */
 struct gdb_text *gdb_stub_output(struct gdb_stub *s);
 enum gdb_closing gdb_stub_closing(const struct gdb_stub *s);
+/* Text for gdb's own terminal; only while the target runs. */
+void gdb_stub_say(struct gdb_stub *s, const char *text, size_t len);
 /* Is a packet half-arrived? Then 0x03 is not an interrupt. */
 bool gdb_stub_in_packet(const struct gdb_stub *s);
 

@@ -1,7 +1,7 @@
 /*
- * target.h - what the stub debugs: a VM, and the ways it can be moved. A trace (replayer/gdb/trace_target.c) is one; tests have their own.
+ * target.h - what the stub debugs: a VM, and the ways it can be moved. A trace (debugger.c) is one, a live guest (live.c) another; tests have their own.
  *
- * Registers and memory are read from the VM as it stands; only `resume` moves it.
+ * Registers and memory are read from the VM as it stands; only `resume` moves it, only the `write` functions change it.
  */
 #ifndef RINGSIDE_REPLAYER_GDB_TARGET_H
 #define RINGSIDE_REPLAYER_GDB_TARGET_H
@@ -26,19 +26,24 @@ enum gdb_stop_why {
 	GDB_STOP_BEGIN,
 	GDB_STOP_END,
 	GDB_STOP_INTERRUPTED,
-	GDB_STOP_FAILED
+	GDB_STOP_FAILED,
+	GDB_STOP_EXITED /* there is nothing left to debug */
 };
 struct gdb_stop {
 	enum gdb_stop_why why;
 	unsigned point;    /* GDB_STOP_POINT: index */
 	uint32_t lin;      /* and the address that was touched */
+	uint8_t code;      /* GDB_STOP_EXITED */
 	char message[256]; /* for a person; empty: nothing to say */
 };
 
 struct gdb_target {
 	void *self;
 	bool reversible;
-	const char *refusal; /* why nothing can be written */
+	const char *refusal; /* why nothing can be written; NULL: it can */
+	/* Without a refusal: whole, or not at all with a message. */
+	int (*write_memory)(void *self, uint32_t lin, const uint8_t *bytes, size_t len, struct vm_error *err);
+	int (*write_register)(void *self, unsigned number, const uint8_t *value, size_t len, struct vm_error *err);
 	struct vm *(*vm)(void *self);
 	/* Cannot fail otherwise than by GDB_STOP_FAILED. Breakpoints at the present position are passed over. */
 	void (*resume)(void *self, enum gdb_motion motion, const struct gdb_point *points, unsigned count,

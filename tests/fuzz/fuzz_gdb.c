@@ -1,13 +1,15 @@
 /*
  * fuzz_gdb.c - the gdb stub against any bytes, in front of a small VM that does not move.
  *
- * First byte: 0 bytes as they are; 1 each line of input becomes a well-framed packet, which random bytes would hardly ever be. Afterwards what was answered
- * must be framed itself: that is checked with the stub's own reader.
+ * First byte, bit 0: bytes as they are, or each line of input becomes a well-framed packet, which random bytes would hardly ever be. Bit 1: a recording, or
+ * a live guest, whose registers and memory are then written and whose monitor commands are asked. Afterwards what was answered must be framed itself:
+ * that is checked with the stub's own reader.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "replayer/gdb/live.h"
 #include "replayer/gdb/packet.h"
 #include "replayer/gdb/stub.h"
 
@@ -25,7 +27,7 @@ static void resume(void *self, enum gdb_motion motion, const struct gdb_point *p
 	static unsigned turn;
 
 	(void)self;
-	stop->why = (enum gdb_stop_why)(turn++ % (GDB_STOP_FAILED + 1));
+	stop->why = (enum gdb_stop_why)(turn++ % (GDB_STOP_EXITED + 1));
 	stop->point = count ? (unsigned)motion % count : 0;
 	stop->lin = count ? points[stop->point].lin : 0;
 	if (stop->why == GDB_STOP_STEPPED && turn % 2)
@@ -92,13 +94,21 @@ static void check_answers(const struct gdb_text *out)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct vm *vm;
-	const struct gdb_target target = {
+	static struct live *live;
+	struct gdb_target target = {
 		.self = &vm, .reversible = true, .refusal = "no", .vm = the_vm, .resume = resume, .monitor = monitor
 	};
 	struct gdb_stub *stub = gdb_stub_create(&(struct gdb_stub_options){ .target = &target });
+	struct vm_error err;
 
 	if (!vm)
 		vm = make_vm();
+	if (!live && live_open(&live, vm, &(struct live_options){ 0 }, &err))
+		abort();
+	if (size && data[0] & 2) {
+		target = *live_target(live);
+		target.resume = resume;
+	}
 	if (!stub)
 		abort();
 	if (size && data[0] & 1)

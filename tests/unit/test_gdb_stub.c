@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "replayer/gdb/live.h"
 #include "replayer/gdb/packet.h"
 #include "replayer/gdb/regs.h"
 #include "replayer/gdb/stub.h"
@@ -274,6 +275,67 @@ static void memory(void **state)
 	assert_int_equal(vm_ram(f->vm)[0x1000], 1);
 }
 
+/* The same packets where nothing is refused. */
+static void writes(void **state)
+{
+	struct fixture *f = *state;
+	struct vcpu *c = vm_vcpu(f->vm);
+	struct vm_error err;
+	struct live *live;
+	char request[64], all[8192], *at;
+
+	assert_int_equal(live_open(&live, f->vm, &(struct live_options){ 0 }, &err), 0);
+	f->target = *live_target(live);
+	expect(f, "P1=78563412", "OK");
+	assert_int_equal(c->gpr[R_CX], 0x12345678);
+	expect(f, "P8=00010000", "OK");
+	assert_int_equal(c->rip, 0x100);
+	expect(f, "P9=ffffffff", "E.eflags: this register cannot be changed here"); /* VM86 is another mode */
+	expect(f, "P9=d7000000", "OK");
+	assert_int_equal(vcpu_get_eflags(c), 0xd7);
+	expect(f, "Pc=34120000", "OK"); /* ds, in real mode */
+	assert_int_equal(c->seg[SEG_DS].base, 0x12340);
+	expect(f, "P10=0102030405060708090a", "OK");
+	expect(f, "p10", "0102030405060708090a");
+	expect(f, "P20=000102030405060708090a0b0c0d0e0f", "OK");
+	expect(f, "p20", "000102030405060708090a0b0c0d0e0f");
+	expect(f, "P28=ffffffff", "E.registers: MXCSR has reserved bits set");
+	expect(f, "P28=801f0000", "OK");
+	expect(f, "P29=0000000000000000", "OK"); /* icount, as it is */
+	expect(f, "P29=0100000000000000", "E.icount: this register cannot be changed here");
+	expect(f, "P1=00", "E.ecx: this register has another size");
+	expect(f, "P1=zz563412", "E22");
+	expect(f, "P1", "E22");
+	expect(f, "P1=", "E.ecx: this register has another size");
+	snprintf(request, sizeof(request), "P%x=00000000", gdb_regs_count());
+	expect(f, request, "E22");
+	snprintf(request, sizeof(request), "P1=%050d", 0);
+	expect(f, request, "E22");
+	/* all of them, as they were read, with another edx; a part of them; half a register */
+	snprintf(all, sizeof(all), "G%s", ask(f, "g"));
+	at = all + 1 + 16;
+	memcpy(at, "efbeadde", 8);
+	expect(f, all, "OK");
+	assert_int_equal(c->gpr[R_DX], 0xdeadbeef);
+	expect(f, "G01000000", "OK");
+	assert_int_equal(c->gpr[R_AX], 1);
+	expect(f, "G0100", "E22");
+
+	expect(f, "M1ffe,4:0a0b0c0d", "OK"); /* across a page */
+	assert_memory_equal(vm_ram(f->vm) + 0x1ffe, "\x0a\x0b\x0c\x0d", 4);
+	expect(f, "X1000,3:a}\x03z", "OK");
+	assert_memory_equal(vm_ram(f->vm) + 0x1000, "a#z", 3);
+	expect(f, "X1000,0:", "OK");
+	expect(f, "X1000,2:a", "E22");
+	expect(f, "M1000,2:00", "E22");
+	expect(f, "M1000,1:0000", "E22");
+	expect(f, "M9ffff,2:0102", "E.no memory is mapped at 0xa0000");
+	assert_int_equal(vm_ram(f->vm)[0x9ffff], 0); /* not half of it */
+	expect(f, "Mffffffff,2:0102", "E14");
+	expect(f, "M1000,ffffffff:00", "E22");
+	live_close(live);
+}
+
 static void points(void **state)
 {
 	struct fixture *f = *state;
@@ -375,6 +437,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(description, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(registers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(writes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(points, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(stops, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(monitor, set_up, tear_down),

@@ -21,6 +21,7 @@
 #include "vmm/cpu/vcpu.h"
 #include "vmm/dev/machine.h"
 #include "vmm/load/load.h"
+#include "vmm/snapshot.h"
 #include "vmm/vm_internal.h"
 
 #define MEMORY (32ull << 20)
@@ -30,6 +31,8 @@
 static const char *const guests[] = { "demo", "exc",   "tasks", "paging", "smc",   "rep",
 	                              "step", "timer", "v86",   "real",   "gates", "serial" };
 #define GUESTS (sizeof(guests) / sizeof(guests[0]))
+/* The first of them once more, changed at random places as a debugger would. */
+#define CHANGED 4
 
 struct subject {
 	const char *name;
@@ -37,7 +40,7 @@ struct subject {
 	struct trace_reader *reader;
 };
 
-static struct subject subject[GUESTS];
+static struct subject subject[GUESTS + CHANGED];
 static unsigned subjects;
 static uint64_t seed, state_of_random;
 
@@ -67,7 +70,39 @@ static uint64_t below(uint64_t n)
 
 /* ---- recording ---------------------------------------------------------------------------------------------- */
 
-static bool record(const char *guest, const char *path, uint64_t interval)
+/* A few bytes of low memory, where guests are, or a register that is not always vital. */
+static void change_something(struct vm *vm)
+{
+	uint8_t state[SNAPSHOT_MAX], bytes[4] = { (uint8_t)random64(), (uint8_t)random64(), 0, 0xff };
+	struct vm_change change = { .bytes = bytes, .len = 1 + (uint32_t)below(4) };
+	struct vm_error err;
+
+	change.gpa = 0x100000 + (below(2) ? below(0x8000) : below(0x100000)) / 4 * 4;
+	if (!below(3)) {
+		change = (struct vm_change){ .registers = true, .bytes = state };
+		change.len = (uint32_t)vm_snapshot_save(vm, state);
+		state[4 + 8 * below(3)] ^= 1u << below(8); /* eax, ecx, edx come first */
+	}
+	if (vm_change(vm, &change, &err))
+		fail_msg("a change is refused: %s", err.text);
+}
+
+/* To the end, or, when `changes`, with a change every now and then until it ends. */
+static void run_guest(struct vm *vm, bool changes)
+{
+	struct vm_stop stop = { .reason = STOP_NONE };
+	struct vm_error err;
+
+	while (stop.reason == STOP_NONE) {
+		uint64_t until = changes ? vm_vcpu(vm)->icount + 1 + below(below(4) ? 100000 : 20) : UINT64_MAX;
+
+		assert_int_equal(vm_run(vm, until, &stop, &err), 0);
+		if (stop.reason == STOP_NONE)
+			change_something(vm);
+	}
+}
+
+static bool record(const char *guest, const char *path, uint64_t interval, bool changes)
 {
 	const char *build = getenv("BUILD");
 	struct trace_writer_options options = { .overwrite = true, .checkpoint_spacing = interval };
@@ -79,7 +114,6 @@ static bool record(const char *guest, const char *path, uint64_t interval)
 	struct machine *machine;
 	struct vm_input input;
 	struct vm_error err;
-	struct vm_stop stop;
 	uint8_t *kernel;
 	struct vm *vm;
 	char elf[300];
@@ -90,7 +124,7 @@ static bool record(const char *guest, const char *path, uint64_t interval)
 	image.kernel = kernel;
 	vm_config_init(&meta.config);
 	meta.config.memory = MEMORY;
-	meta.config.limit = LIMIT;
+	meta.config.limit = changes ? 4000000 : LIMIT; /* a broken guest may never end */
 	meta.config.checkpoint_interval = interval;
 	assert_int_equal(vm_create(&vm, &meta.config, &err), 0);
 	assert_int_equal(guest_load(vm_vcpu(vm), &image, NULL, &err), 0);
@@ -102,7 +136,7 @@ static bool record(const char *guest, const char *path, uint64_t interval)
 	assert_int_equal(trace_writer_create(&writer, path, &meta, vm, &options, &err), 0);
 	trace_writer_observer(writer, &observer);
 	vm_plug(vm, &input, &observer);
-	assert_int_equal(vm_run(vm, UINT64_MAX, &stop, &err), 0);
+	run_guest(vm, changes);
 	assert_int_equal(trace_writer_close(writer, vm, NULL, &err), 0);
 	machine_destroy(machine);
 	vm_destroy(vm);
@@ -117,12 +151,14 @@ static int group_setup(void **unused)
 	(void)unused;
 	seed = text ? strtoull(text, NULL, 0) : (uint64_t)getpid() * 2654435761u;
 	state_of_random = seed * 0x9e3779b97f4a7c15ull | 1;
-	for (unsigned i = 0; i < GUESTS; i++) {
+	for (unsigned i = 0; i < GUESTS + CHANGED; i++) {
 		struct subject *s = &subject[subjects];
+		bool changes = i >= GUESTS;
 
-		s->name = guests[i];
-		snprintf(s->path, sizeof(s->path), "/tmp/test_timeline.%d.%s", (int)getpid(), s->name);
-		if (!record(s->name, s->path, SPACING))
+		s->name = guests[i % GUESTS];
+		snprintf(s->path, sizeof(s->path), "/tmp/test_timeline.%d.%s%s", (int)getpid(), s->name,
+		         changes ? ".changed" : "");
+		if (!record(s->name, s->path, SPACING, changes))
 			continue;
 		if (trace_reader_open(&s->reader, s->path, &err)) {
 			fprintf(stderr, "%s\n", err.text);
@@ -510,7 +546,7 @@ static void any_interval_gives_the_same_states(void **unused)
 		struct subject other = { .name = s->name };
 
 		snprintf(other.path, sizeof(other.path), "/tmp/test_timeline.%d.other", (int)getpid());
-		assert_true(record(s->name, other.path, intervals[k]));
+		assert_true(record(s->name, other.path, intervals[k], false));
 		OK(s, trace_reader_open(&other.reader, other.path, &err));
 		OK(s, trace_reader_check(other.reader, NULL, NULL, &err));
 		run_through(&other, places, got);

@@ -861,7 +861,7 @@ static void test_versions(void **state)
 	assert_int_equal(db_commit(db, &put, 1, &err), 0);
 	db_close(db);
 	assert_refused(f->path, -EPROTONOSUPPORT,
-	               "trace format 7, written by ringside 9.9; this program reads formats 1 to 2");
+	               "trace format 7, written by ringside 9.9; this program reads formats 1 to 3");
 }
 
 /* Valid pieces put together wrongly: names the database and key. */
