@@ -504,8 +504,8 @@ static bool describes_guest(const struct debug_cli *cli)
 {
 	const struct machine_options *m = &cli->machine;
 
-	return m->initrd || m->append || m->modules || m->memory || m->model || m->sensitive || m->engine || m->clock ||
-	       m->serial || m->limit || m->mark || m->perf || cli->output || cli->force || cli->budget;
+	return m->initrd || m->append || m->modules || m->memory || m->model || m->sensitive || m->engine || m->trap ||
+	       m->clock || m->serial || m->limit || m->mark || m->perf || cli->output || cli->force || cli->budget;
 }
 
 static int check(struct debug_cli *cli)
