@@ -43,7 +43,7 @@ AGAIN = $(MAKE) --no-print-directory $(J)
 SAN_MAKE = $(AGAIN) BUILD=build-san SAN=address,undefined O=-O1
 FUZZ_MAKE = $(AGAIN) BUILD=build-fuzz CC=clang SAN=fuzzer-no-link,address,undefined O=-O1
 
-.PHONY: all setup demo check check-unit check-guests check-san tests run-tests lint format fuzz fuzz-build fuzz-programs bench guests clean help FORCE
+.PHONY: all setup demo check check-unit check-guests check-san tests run-tests lint format fuzz fuzz-build fuzz-programs bench pages guests clean help FORCE
 all: $(BUILD)/ringside
 
 include $(wildcard tests/*/rules.mk)
@@ -58,6 +58,7 @@ help:
 	@echo 'make format      clang-format over the tree'
 	@echo 'make fuzz        every fuzz target for SECONDS=60 each'
 	@echo 'make bench       the figures of record, replay, profile and trace size, beside QEMU where it is installed'
+	@echo 'make pages       record the Debian boot and write profiler/pages: its text report, plots, HTML report'
 	@echo 'make guests      fetch the Debian kernel and busybox, build the initramfs (build/guests/)'
 	@echo 'make setup       install the packages this needs'
 	@echo 'make clean       remove build folders'
@@ -78,6 +79,11 @@ check: setup
 bench: setup
 	+@$(AGAIN) all guests $(BUILD)/guests/storm.elf
 	@rc=0; for b in bench bench-profile; do BUILD=$(BUILD) tools/$$b.sh || rc=$$?; done; exit $$rc
+
+# Records the boot once and measures it ten times more: some minutes.
+pages: setup
+	+@$(AGAIN) all guests
+	@BUILD=$(BUILD) tools/pages.sh
 
 guests: setup
 	@BUILD=$(BUILD) tools/guests.sh

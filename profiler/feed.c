@@ -6,6 +6,7 @@
  */
 #include "profiler/feed.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -35,7 +36,9 @@ const char feed_filter_names[] = "insn, kind, port, vector, cpl, site, process";
 
 struct filter {
 	enum filter_key key;
-	uint64_t values[FILTER_VALUES];
+	struct {
+		uint64_t low, high;
+	} values[FILTER_VALUES];
 	size_t count;
 };
 
@@ -94,18 +97,28 @@ static bool kind_by_name(const char *word, uint64_t *out)
 	return false;
 }
 
-/* Numbers that reports print in hexadecimal are read so. */
-static bool filter_value(enum filter_key key, const char *word, uint64_t *out)
+/* Up to `stop`. Numbers that reports print in hexadecimal are read so. */
+static bool hex_number(const char *word, char stop, uint64_t *out, const char **end)
 {
-	char *end;
+	char *after;
 
-	if (key == FILTER_INSN)
-		return op_by_name(word, out);
-	if (key == FILTER_KIND)
-		return kind_by_name(word, out);
 	errno = 0;
-	*out = strtoull(word, &end, 16);
-	return *word && *word != '-' && !*end && !errno;
+	*out = strtoull(word, &after, 16);
+	*end = after;
+	return isxdigit((unsigned char)*word) && !errno && (*after == stop || !*after);
+}
+
+static bool filter_value(enum filter_key key, const char *word, uint64_t *low, uint64_t *high)
+{
+	const char *end;
+	bool ok = key == FILTER_INSN   ? op_by_name(word, low)
+	          : key == FILTER_KIND ? kind_by_name(word, low)
+	                               : hex_number(word, '-', low, &end);
+
+	*high = *low;
+	if (!ok || key == FILTER_INSN || key == FILTER_KIND || !*end)
+		return ok;
+	return hex_number(end + 1, 0, high, &end) && !*end && *high >= *low;
 }
 
 static int parse_filter(struct filter *f, const char *text, struct vm_error *err)
@@ -120,7 +133,8 @@ static int parse_filter(struct filter *f, const char *text, struct vm_error *err
 		return vm_fail(err, -EINVAL, "%s: must be KEY=VALUE[,VALUE...], KEY one of %s", text, feed_filter_names);
 	strcpy(copy, text + len + 1);
 	for (word = strtok_r(copy, ",", &save); word; word = strtok_r(NULL, ",", &save))
-		if (f->count == FILTER_VALUES || !filter_value(f->key, word, &f->values[f->count++]))
+		if (f->count == FILTER_VALUES ||
+		    !filter_value(f->key, word, &f->values[f->count].low, &f->values[f->count].high) || !++f->count)
 			return vm_fail(err, -EINVAL, "%s: %s is no %s%s", text, word, filter_names[f->key],
 			               f->count == FILTER_VALUES ? ", or one too many" : "");
 	return f->count ? 0 : vm_fail(err, -EINVAL, "%s: a value is missing", text);
@@ -367,7 +381,7 @@ static bool filter_takes(const struct feed *f, const struct filter *filter, cons
 	uint64_t field = filter_field(f, filter->key, ev);
 
 	for (size_t i = 0; i < filter->count; i++)
-		if (filter->values[i] == field)
+		if (filter->values[i].low <= field && field <= filter->values[i].high)
 			return true;
 	return false;
 }

@@ -24,7 +24,7 @@ struct feed_options {
 	const char *from_mark,
 	        *to_mark; /* only what is between: the first marker or line that matches, and the next that does */
 	struct samples *samples; /* of the trace */
-	char **filters; /* "insn=in,out": events that are one of these in each of the filters; see feed_filter_names */
+	char **filters; /* "insn=in,out", "port=3f8-3ff": events that are one of these in each of the filters; see feed_filter_names */
 };
 extern const char feed_filter_names[];
 

@@ -178,8 +178,7 @@ static void heat_script(const struct gnuplot *g, const struct report *r, const s
 		fprintf(g->script, " %zu", n - 1 - i);
 	}
 	fprintf(g->script,
-	        ")\nunset key\nplot data matrix using (($1 + 0.5) * %.6f):2:($3 > 0 ? $3 : NaN) with image pixels\n",
-	        width);
+	        ")\nunset key\nplot data matrix using (($1 + 0.5) * %.6f):2:($3 > 0 ? $3 : NaN) with image\n", width);
 }
 
 int plot_heat(const char *path, const struct report *r, struct vm_error *err)

@@ -38,6 +38,13 @@ uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PH
 	return sum + out[PH_MAX].cycles;
 }
 
+double report_selected_share(const struct report *r)
+{
+	struct report_phase phases[REPORT_PHASES];
+
+	return report_percent(r->totals->cost, report_phases(r, phases));
+}
+
 double report_us(const struct report *r, uint64_t cycles)
 {
 	return r->meta->tsc_hz ? (double)cycles * 1e6 / (double)r->meta->tsc_hz : 0;
@@ -112,7 +119,9 @@ static void text_head(FILE *out, const struct report *r)
 	if (report_selected(r)) {
 		report_clean(line, sizeof(line), r->selection);
 		fprintf(out, "  SELECTED  %s: %s events of", line, grouped(r->totals->events, a));
-		fprintf(out, " %s\n", grouped(r->total_events, b));
+		fprintf(out, " %s;", grouped(r->total_events, b));
+		fprintf(out, " they cost %s cycles outside the guest, %.2f%% of the run\n", grouped(r->totals->cost, a),
+		        report_selected_share(r));
 	}
 	if (!r->totals->costs_ok)
 		fprintf(out, "  NOTE      cost columns are absent or damaged: counts are exact, times are not\n");
@@ -191,11 +200,13 @@ static void text_cycles(FILE *out, const struct report *r, uint64_t cycles)
 /* What handling neighbours in one exit would bring. */
 static void text_saving(FILE *out, const struct report *r, const struct profile_table *t)
 {
+	struct report_phase phases[REPORT_PHASES];
+
 	fprintf(out,
 	        "one exit for each group: %" PRIu64 " exits fewer (%.1f %%), entry and decode of those: %" PRIu64
-	        " cycles, %.2f %% of the time outside the guest\n",
+	        " cycles, %.2f %% of the time outside the guest, %.2f %% of the run\n",
 	        t->followers, report_percent(t->followers, t->count), t->saved,
-	        report_percent(t->saved, r->totals->cost));
+	        report_percent(t->saved, r->totals->cost), report_percent(t->saved, report_phases(r, phases)));
 }
 
 static void text_table(FILE *out, const struct report *r, const struct profile_table *t)

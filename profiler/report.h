@@ -50,6 +50,8 @@ struct report_phase {
 
 /* The account, what no phase claims last. Returns the sum: the run in cycles, or that of the phases where the cycle counter's rate is not known. */
 uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PHASES]);
+/* What the selected events cost of the whole run, in percent. */
+double report_selected_share(const struct report *r);
 /* Microseconds; 0 when tsc_hz is 0. */
 double report_us(const struct report *r, uint64_t cycles);
 /* part / whole in percent, 0 of nothing. */

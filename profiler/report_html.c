@@ -23,7 +23,8 @@ static const char style[] =
         "100%;background-image:linear-gradient(#cfe0f2,#cfe0f2)}\n"
         ".again{background:#f3f6ee}\n"
         ".note{background:#fff3d6;padding:.4rem .7rem}p.small{color:#555;font-size:.9em}\n"
-        "figure{margin:1rem 0;overflow-x:auto}figure svg{width:100%;min-width:42rem;height:auto}\n"
+        "figure{margin:1rem 0;overflow-x:auto}figure image{image-rendering:pixelated}figure "
+        "svg{width:100%;min-width:42rem;height:auto}\n"
         "@media print{body{font-size:10px;max-width:none}.box,figure{overflow:visible}figure "
         "svg{min-width:0}th,td{padding:.05rem .3rem}\n"
         "h2{break-after:avoid}tr,figure{break-inside:avoid}}\n";
@@ -74,7 +75,8 @@ static void html_head(FILE *out, const struct report *r)
 	if (r->selection && *r->selection) {
 		fprintf(out, "<p class=\"note\">Selected: ");
 		put(out, r->selection);
-		fprintf(out, ": %" PRIu64 " events of %" PRIu64 ".</p>\n", r->totals->events, r->total_events);
+		fprintf(out, ": %" PRIu64 " events of %" PRIu64 "; they cost %.2f %% of the run.</p>\n",
+		        r->totals->events, r->total_events, report_selected_share(r));
 	}
 	if (!r->totals->costs_ok)
 		fprintf(out,

@@ -172,6 +172,8 @@ int report_json(FILE *out, const struct report *r)
 	add_counters(root, &r->meta->counters);
 	add_text(root, "selection", r->selection ? r->selection : "");
 	add_u64(root, "selected_events", r->totals->events);
+	add_u64(root, "selected_cost", r->totals->cost);
+	cJSON_AddNumberToObject(root, "selected_share", report_selected_share(r));
 	add_kinds(root, r->totals);
 	cJSON_AddBoolToObject(root, "costs_ok", r->totals->costs_ok);
 	if (r->again)

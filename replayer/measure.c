@@ -17,6 +17,7 @@ struct measurement {
 	struct trace_reader *reader;
 	struct samples_writer *writer;
 	uint64_t events, costs; /* in the trace; told in this run */
+	uint32_t *cost;         /* of this run: packing them is not part of it */
 	unsigned done;          /* runs of both kinds */
 	uint64_t timed[SAMPLES_RUNS_MAX], plain[PLAIN_RUNS];
 	unsigned timed_count, plain_count;
@@ -26,8 +27,9 @@ static void on_cost(void *self, const struct event_cost *cost)
 {
 	struct measurement *m = self;
 
-	if (m->costs++ < m->events)
-		samples_add(m->writer, samples_repeatable(cost));
+	if (m->costs < m->events)
+		m->cost[m->costs] = samples_repeatable(cost);
+	m->costs++;
 }
 
 static void on_progress(void *self, double done)
@@ -103,6 +105,8 @@ static int one_run(struct measurement *m, bool timed, struct replay_result *resu
 	if (m->costs < m->events)
 		return vm_fail(err, -EBADMSG, "the replay tells of %llu events, the trace has %llu",
 		               (unsigned long long)m->costs, (unsigned long long)m->events);
+	for (uint64_t i = 0; i < m->events; i++)
+		samples_add(m->writer, m->cost[i]);
 	return samples_end_run(m->writer, err);
 }
 
@@ -149,11 +153,14 @@ int measure(const char *trace, const struct measure_options *options, struct mea
 	if (rc)
 		return rc;
 	m.events = trace_reader_meta(m.reader)->events;
-	rc = samples_create(&m.writer, trace, err);
+	m.cost = malloc((m.events + 1) * sizeof(*m.cost));
+	rc = m.cost ? 0 : vm_fail(err, -ENOMEM, "out of memory");
+	rc = rc ? rc : samples_create(&m.writer, trace, err);
 	rc = rc ? rc : all_runs(&m, &result->run, err);
 	if (!rc && !result->run.divergence.diverged)
 		fill_info(&m, &result->info);
 	trace_reader_close(m.reader);
+	free(m.cost);
 	if (rc || result->run.divergence.diverged) {
 		samples_discard(m.writer);
 		return rc;

@@ -65,6 +65,7 @@ static const struct usage profile_usage = {
 	        "  ringside profile --format json ringside.trace | jq '.tables[0].rows[0]'\n"
 	        "  ringside profile --by pair,cluster --sort saved ringside.trace\n"
 	        "  ringside profile --by marker --mark '^login:|^init' ringside.trace\n"
+	        "  ringside profile --filter port=3f8-3ff --by port,symbol --symbols System.map ringside.trace\n"
 	        "  ringside profile --from-mark 'Run /init' --filter insn=in,out --by port ringside.trace\n"
 	        "  ringside profile --format html --symbols System.map ringside.trace >cost.html\n"
 	        "  ringside profile --format folded --symbols System.map ringside.trace | flamegraph.pl >cost.svg\n"
@@ -455,7 +456,7 @@ int cmd_profile(int argc, const char **argv)
 		  "time, count, mean, p50, p95, p99, max, saved, again, id (time)", "KEY" },
 		{ "filter", 0, POPT_ARG_ARGV, &o.filters,
 		  0, "Only events that are one of these; KEY: insn, kind, port, vector, cpl, site, process; may be repeated",
-		  "KEY=VALUE[,VALUE]" },
+		  "KEY=VALUE[,VALUE|LOW-HIGH]" },
 		{ "from-mark", 0, POPT_ARG_STRING, &o.from_mark, 0,
 		  "Only after the first marker or console line like this", "REGEX" },
 		{ "to-mark", 0, POPT_ARG_STRING, &o.to_mark, 0, "Only until the next marker or console line like this",
