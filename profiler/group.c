@@ -457,7 +457,7 @@ static void add_followers(struct profile_row *row, bool chains, const struct cel
 		return;
 	row->groups += !chains || c->key.flags & CELL_SECOND ? c->count : 0;
 	row->followers += c->count;
-	row->saved += c->phases[PH_ENTRY] + c->phases[PH_DECODE];
+	row->saved += c->phases[PH_FAULT] + c->phases[PH_CALLOUT] + c->phases[PH_ENTRY];
 }
 
 /* row_of[cell] = its row's number or NO_ROW; Returns the number of rows, or -ENOMEM. */
@@ -490,7 +490,7 @@ static long make_rows(const struct profile *p, const struct grouping *g, const s
 			row->cell = keyed[i].cell;
 		row->order = row_of[keyed[i].cell];
 		row->count += c->count;
-		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+		for (int ph = PH_OWN; ph < PH_MAX; ph++)
 			row->phases[ph] += c->phases[ph];
 		for (int k = 0; k < AGAIN_MAX; k++)
 			row->again[k] += c->again[k];
@@ -547,7 +547,7 @@ static int fill_figures(const struct profile *p, const uint32_t *row_of, struct 
 	}
 	free(walk);
 	for (size_t i = 0; i < row_count; i++) {
-		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+		for (int ph = PH_OWN; ph < PH_MAX; ph++)
 			rows[i].total += rows[i].phases[ph];
 		rows[i].mean = rows[i].total / rows[i].count;
 		for (int k = 0; k < AGAIN_MAX; k++)

@@ -272,7 +272,7 @@ int profile_add_context(struct profile *p, const struct event *ev, const struct 
 		return r;
 	cell = &p->cells[number];
 	cell->count++;
-	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++) {
+	for (int ph = PH_OWN; ph < PH_MAX; ph++) {
 		cell->phases[ph] += cost->cycles[ph];
 		sum += cost->cycles[ph];
 	}
@@ -281,7 +281,8 @@ int profile_add_context(struct profile *p, const struct event *ev, const struct 
 			cell->again[i] += context->again[i];
 		p->again++;
 	}
-	p->guest += cost->cycles[PH_GUEST];
+	for (int ph = 0; ph < PH_OWN; ph++)
+		p->between[ph] += cost->cycles[ph];
 	p->kinds[ev->kind < EV_KIND_MAX ? ev->kind : 0]++;
 	return sample_add(p, number, sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX);
 }
@@ -322,9 +323,9 @@ void profile_totals(const struct profile *p, struct profile_totals *out)
 {
 	*out = (struct profile_totals){ .events = p->sample_count, .costs_ok = p->costs_ok };
 	memcpy(out->kinds, p->kinds, sizeof(out->kinds));
-	out->phases[PH_GUEST] = p->guest;
+	memcpy(out->phases, p->between, sizeof(p->between));
 	for (size_t i = 0; i < p->cell_count; i++)
-		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++) {
+		for (int ph = PH_OWN; ph < PH_MAX; ph++) {
 			out->phases[ph] += p->cells[i].phases[ph];
 			out->cost += p->cells[i].phases[ph];
 		}

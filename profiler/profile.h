@@ -10,7 +10,7 @@
  *
  * It never runs a guest and never asks a clock: the same trace gives the same report.
  *
- * The cost of an event is what the VMM spent on it, in cycles of the recording host's time stamp counter: all phases but PH_GUEST.
+ * The cost of an event is what the VMM spent on it, in cycles of the recording host's time stamp counter: all phases from PH_OWN on.
  */
 #ifndef RINGSIDE_PROFILER_PROFILE_H
 #define RINGSIDE_PROFILER_PROFILE_H
@@ -74,7 +74,7 @@ struct profile_totals {
 	uint64_t events;
 	uint64_t kinds[EV_KIND_MAX]; /* events of each kind */
 	uint64_t phases[PH_MAX];
-	uint64_t cost; /* all phases but the guest's: what 100 % means in a table */
+	uint64_t cost; /* all phases from PH_OWN on: what 100 % means in a table */
 	bool costs_ok; /* the trace had cost columns for every event */
 };
 void profile_totals(const struct profile *p, struct profile_totals *out);
@@ -104,7 +104,7 @@ struct profile_row {
 	uint32_t min, p50, p95, p99, max; /* nearest rank: the smallest cost that at least p % do not exceed */
 	uint64_t count;
 	uint64_t total, mean;    /* cycles */
-	uint64_t phases[PH_MAX]; /* the same, apart; [PH_GUEST] is 0 */
+	uint64_t phases[PH_MAX]; /* the same, apart; those before PH_OWN are 0 */
 	/* pairs and clusters: how many of two events or more; the events in them after the first; the cycles those spent in getting
 	 * to the VMM and finding out why (entry, decode), which one exit for all would save */
 	uint64_t groups, followers, saved;

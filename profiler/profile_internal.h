@@ -54,8 +54,8 @@ struct profile {
 	bool sorted; /* samples are in ascending order of cost */
 	bool costs_ok;
 	uint64_t kinds[EV_KIND_MAX];
-	uint64_t guest; /* cycles */
-	uint64_t again; /* events that were measured again */
+	uint64_t between[PH_OWN]; /* sums of the phases that are no event's own */
+	uint64_t again;           /* events that were measured again */
 };
 
 /* Bring samples into ascending order of cost (once). */

@@ -11,9 +11,34 @@
 #include "profiler/report.h"
 
 static const char *const phase_titles[PH_MAX] = {
-	[PH_GUEST] = "guest instructions", [PH_ENTRY] = "fault entry", [PH_DECODE] = "decode and classify",
-	[PH_EMULATE] = "emulate",          [PH_DEVICE] = "device",     [PH_LOG] = "log",
+	[PH_GUEST] = "guest instructions",
+	[PH_DECODE] = "decode and translate",
+	[PH_TLB] = "TLB fills",
+	[PH_VIEW] = "view switches",
+	[PH_FAULT] = "hardware fault, signal",
+	[PH_CALLOUT] = "call-out",
+	[PH_ENTRY] = "fault entry",
+	[PH_EMULATE] = "emulate",
+	[PH_REFLECT] = "reflect",
+	[PH_DEVICE] = "device",
+	[PH_LOG] = "log: event append",
 };
+
+/* Why a phase has nothing to show; NULL: it has. */
+static const char *phase_note(const struct report *r, enum event_phase phase)
+{
+	const struct trace_meta *m = r->meta;
+	bool late =
+	        phase == PH_DECODE || phase == PH_TLB || phase == PH_VIEW || phase == PH_CALLOUT || phase == PH_REFLECT;
+
+	if (m->format_version < 3 && late)
+		return "not measured by the recorder, a part of others";
+	if (phase == PH_FAULT && m->config.trap == TRAP_CALL)
+		return "none: trap call";
+	if (phase == PH_VIEW && m->config.model == MODEL_0_1_3)
+		return "none: model 0/1/3 has one view";
+	return NULL;
+}
 
 static bool report_selected(const struct report *r)
 {
@@ -28,13 +53,14 @@ uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PH
 	for (int ph = 0; ph < PH_MAX; ph++) {
 		out[ph].key = event_phase_name((enum event_phase)ph);
 		out[ph].title = phase_titles[ph];
+		out[ph].note = phase_note(r, (enum event_phase)ph);
 		out[ph].cycles = r->totals->phases[ph];
 		sum += r->totals->phases[ph];
 	}
 	/* before the first event and after the last, and what the recorder did outside its own stamps */
 	out[PH_MAX] =
 	        (struct report_phase){ "rest", report_selected(r) ? "the rest of the run" : "start, end, not stamped",
-		                       run > sum ? run - sum : 0 };
+		                       run > sum ? run - sum : 0, NULL };
 	return sum + out[PH_MAX].cycles;
 }
 
@@ -131,7 +157,7 @@ static void text_head(FILE *out, const struct report *r)
 static void text_packing(FILE *out, const struct report *r)
 {
 	if (r->meta->pack_ns)
-		fprintf(out, "beside it, packing thread  %19s %8s %14.3f\n", "", "", (double)r->meta->pack_ns / 1e6);
+		fprintf(out, "beside it, pack and commit %19s %8s %14.3f\n", "", "", (double)r->meta->pack_ns / 1e6);
 }
 
 static void text_phases(FILE *out, const struct report *r)
@@ -145,7 +171,11 @@ static void text_phases(FILE *out, const struct report *r)
 	for (int i = 0; i < REPORT_PHASES; i++) {
 		fprintf(out, "%-26s %20" PRIu64 " %7.2f%%", phases[i].title, phases[i].cycles,
 		        report_percent(phases[i].cycles, sum));
-		fprintf(out, us ? " %14.3f\n" : "\n", report_us(r, phases[i].cycles) / 1e3);
+		if (us)
+			fprintf(out, " %14.3f", report_us(r, phases[i].cycles) / 1e3);
+		if (phases[i].note)
+			fprintf(out, "  %s", phases[i].note);
+		fputc('\n', out);
 	}
 	fprintf(out, "%-26s %20" PRIu64 " %7.2f%%", "total", sum, 100.0);
 	fprintf(out, us ? " %14.3f\n" : "\n", report_us(r, sum) / 1e3);

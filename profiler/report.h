@@ -45,6 +45,7 @@ struct report_phase {
 	const char *key;   /* event_phase_name(), or "rest" */
 	const char *title; /* for people */
 	uint64_t cycles;
+	const char *note; /* why there is nothing to show, for people; NULL: there is */
 };
 #define REPORT_PHASES (PH_MAX + 1)
 

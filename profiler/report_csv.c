@@ -27,7 +27,7 @@ static void csv_table(FILE *out, const struct profile_table *t)
 	for (int c = 0; c < PROFILE_COLUMNS && t->columns[c]; c++)
 		fprintf(out, "%s,", t->columns[c]);
 	fprintf(out, "count,count_share,time_share,min,p50,p95,p99,max,mean,total");
-	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+	for (int ph = PH_OWN; ph < PH_MAX; ph++)
 		fprintf(out, ",%s", event_phase_name((enum event_phase)ph));
 	if (t->grouped)
 		fputs(",groups,followers,saved", out);
@@ -46,7 +46,7 @@ static void csv_table(FILE *out, const struct profile_table *t)
 		fprintf(out, "%" PRIu64 ",%.4f,%.4f,%u,%u,%u,%u,%u,%" PRIu64 ",%" PRIu64, row->count,
 		        report_percent(row->count, t->count), report_percent(row->total, t->total), row->min, row->p50,
 		        row->p95, row->p99, row->max, row->mean, row->total);
-		for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+		for (int ph = PH_OWN; ph < PH_MAX; ph++)
 			fprintf(out, ",%" PRIu64, row->phases[ph]);
 		if (t->grouped)
 			fprintf(out, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64, row->groups, row->followers, row->saved);

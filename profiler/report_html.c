@@ -95,11 +95,12 @@ static void html_phases(FILE *out, const struct report *r)
 	             "<th>share</th><th>ms</th></tr>\n");
 	for (int i = 0; i < REPORT_PHASES; i++)
 		fprintf(out,
-		        "<tr><td class=\"id\">%s</td><td>%" PRIu64
+		        "<tr><td class=\"id\">%s%s%s</td><td>%" PRIu64
 		        "</td><td class=\"bar\" style=\"--w:%.1f%%\">%.2f %%</td><td>%.3f"
 		        "</td></tr>\n",
-		        phases[i].title, phases[i].cycles, report_percent(phases[i].cycles, sum),
-		        report_percent(phases[i].cycles, sum), report_us(r, phases[i].cycles) / 1e3);
+		        phases[i].title, phases[i].note ? ": " : "", phases[i].note ? phases[i].note : "",
+		        phases[i].cycles, report_percent(phases[i].cycles, sum), report_percent(phases[i].cycles, sum),
+		        report_us(r, phases[i].cycles) / 1e3);
 	fprintf(out,
 	        "<tr><th class=\"id\">total</th><th>%" PRIu64
 	        "</th><th>100 %%</th><th>%.3f</th></tr>\n</table></div>\n",

@@ -81,6 +81,9 @@ static void add_phases(cJSON *root, const struct report *r)
 		cJSON_AddItemToArray(list, phase);
 		cJSON_AddStringToObject(phase, "phase", phases[i].key);
 		add_u64(phase, "cycles", phases[i].cycles);
+		cJSON_AddBoolToObject(phase, "event", i >= PH_OWN && i < PH_MAX);
+		if (phases[i].note)
+			cJSON_AddStringToObject(phase, "note", phases[i].note);
 		cJSON_AddNumberToObject(phase, "share", report_percent(phases[i].cycles, sum));
 		if (r->meta->tsc_hz)
 			cJSON_AddNumberToObject(phase, "us", report_us(r, phases[i].cycles));
@@ -121,7 +124,7 @@ static cJSON *json_row(const struct report *r, const struct profile_table *t, co
 			add_u64(again, profile_again_names[k], row->again[k]);
 	}
 	phases = cJSON_AddObjectToObject(object, "phases");
-	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+	for (int ph = PH_OWN; ph < PH_MAX; ph++)
 		add_u64(phases, event_phase_name((enum event_phase)ph), row->phases[ph]);
 	return object;
 }

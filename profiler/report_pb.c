@@ -66,7 +66,7 @@ static Profile__Row *pb_row(struct arena *a, const struct profile_table *t, cons
 	profile__row__init(m);
 	m->n_id = columns;
 	m->id = arena_get(a, columns * sizeof(*m->id));
-	m->n_phases = PH_MAX - 1;
+	m->n_phases = PH_MAX - PH_OWN;
 	m->phases = arena_get(a, m->n_phases * sizeof(*m->phases));
 	m->n_again = t->again ? AGAIN_MAX : 0;
 	m->again = arena_get(a, m->n_again * sizeof(*m->again));
@@ -83,7 +83,7 @@ static Profile__Row *pb_row(struct arena *a, const struct profile_table *t, cons
 	m->p99 = row->p99;
 	m->max = row->max;
 	memcpy(m->again, row->again, m->n_again * sizeof(*m->again));
-	memcpy(m->phases, &row->phases[PH_GUEST + 1], m->n_phases * sizeof(*m->phases));
+	memcpy(m->phases, &row->phases[PH_OWN], m->n_phases * sizeof(*m->phases));
 	return m;
 }
 

@@ -41,7 +41,7 @@ static void function_of(const char *symbol, char *out, size_t size)
 
 static void folded_row(FILE *out, const char *function, const char *what, const struct profile_row *row)
 {
-	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+	for (int ph = PH_OWN; ph < PH_MAX; ph++)
 		if (row->phases[ph])
 			fprintf(out, "run;VMM;%s;%s;%s %" PRIu64 "\n", function, what,
 			        event_phase_name((enum event_phase)ph), row->phases[ph]);
@@ -54,9 +54,9 @@ int report_folded(FILE *out, const struct report *r)
 	char function[PROFILE_COLUMN_SIZE], what[2 * PROFILE_COLUMN_SIZE];
 
 	report_phases(r, phases);
-	fprintf(out, "run;guest instructions %" PRIu64 "\n", phases[PH_GUEST].cycles);
-	if (phases[PH_MAX].cycles)
-		fprintf(out, "run;%s %" PRIu64 "\n", phases[PH_MAX].title, phases[PH_MAX].cycles);
+	for (int ph = 0; ph < REPORT_PHASES; ph++)
+		if (ph == PH_GUEST || ((ph < PH_OWN || ph == PH_MAX) && phases[ph].cycles))
+			fprintf(out, "run;%s %" PRIu64 "\n", phases[ph].title, phases[ph].cycles);
 	for (size_t i = 0; i < r->tables[0].row_count; i++) {
 		profile_row_id(&r->tables[0], &r->tables[0].rows[i], &id);
 		function_of(id.text[SITE_SYMBOL], function, sizeof(function));
@@ -76,7 +76,7 @@ int report_folded(FILE *out, const struct report *r)
 static void callgrind_line(FILE *out, const char *function, const char *address, const struct profile_row *row)
 {
 	fprintf(out, "fn=%s\n0x%s %" PRIu64 " %" PRIu64, function, address, row->total, row->count);
-	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+	for (int ph = PH_OWN; ph < PH_MAX; ph++)
 		fprintf(out, " %" PRIu64, row->phases[ph]);
 	fputc('\n', out);
 }
@@ -89,10 +89,10 @@ static void callgrind_head(FILE *out, const struct report *r)
 	report_clean(clean, sizeof(clean), r->path);
 	fprintf(out, "# callgrind format\nversion: 1\ncreator: ringside\ncmd: %s\npositions: instr\nevents: Cycles Count",
 	        clean);
-	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+	for (int ph = PH_OWN; ph < PH_MAX; ph++)
 		fprintf(out, " %s", event_phase_name((enum event_phase)ph));
 	fprintf(out, "\nsummary: %" PRIu64 " %" PRIu64, t->cost, t->events);
-	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+	for (int ph = PH_OWN; ph < PH_MAX; ph++)
 		fprintf(out, " %" PRIu64, t->phases[ph]);
 	fprintf(out, "\n\nob=guest\nfl=guest\n");
 }

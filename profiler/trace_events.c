@@ -55,14 +55,16 @@ int trace_events_add(void *self, const struct event *ev, const struct event_cost
 	struct trace_events *t = self;
 	const char *insn = ev->op == OP_NONE ? NULL : op_name((enum op)ev->op);
 	const char *kind = event_kind_name((enum event_kind)ev->kind);
-	uint64_t begin = x->cycles + cost->cycles[PH_GUEST], own = 0;
+	uint64_t begin = x->cycles, own = 0;
 
 	if (t->limit && t->written == t->limit) {
 		t->left_out++;
 		return 0;
 	}
 	t->written++;
-	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+	for (int ph = 0; ph < PH_OWN; ph++)
+		begin += cost->cycles[ph];
+	for (int ph = PH_OWN; ph < PH_MAX; ph++)
 		own += cost->cycles[ph];
 	if (ev->kind == EV_MARKER) {
 		fprintf(t->out, ",\n{\"name\":");
@@ -79,7 +81,7 @@ int trace_events_add(void *self, const struct event *ev, const struct event_cost
 	        insn && ev->kind != EV_EXCEPTION ? insn : kind, kind, us(t, begin), us(t, own), ev->icount, ev->rip,
 	        ev->vcpl, ev->addr, ev->value);
 	put_place(t, ev);
-	for (int ph = PH_GUEST + 1; ph < PH_MAX; ph++)
+	for (int ph = PH_OWN; ph < PH_MAX; ph++)
 		fprintf(t->out, ",\"%s\":%u", event_phase_name((enum event_phase)ph), cost->cycles[ph]);
 	fputs("}}", t->out);
 	return ferror(t->out) ? -EIO : 0;

@@ -19,6 +19,7 @@
 #define CHUNK_RAW_MAX (32u << 20)
 #define CHUNK_HEAD_BYTES 24
 #define PLANES (PH_MAX * 4)
+#define OLD_PLANES 24 /* formats 1 and 2 */
 
 struct codec {
 	struct envelope *envelope;
@@ -851,20 +852,28 @@ int codec_pack_costs(struct codec *c, uint64_t seq, const struct event_cost *cos
 	return seal(c, (struct place){ CONTENT_COSTS, key, sizeof(key) }, NULL, 0, &m.base, true, out);
 }
 
+/* Formats 1 and 2 had fewer phases, in another order. */
+static unsigned phase_of_plane(unsigned plane, size_t planes)
+{
+	static const uint8_t old[OLD_PLANES / 4] = { PH_GUEST, PH_ENTRY, PH_DECODE, PH_EMULATE, PH_DEVICE, PH_LOG };
+
+	return planes == OLD_PLANES ? old[plane / 4] : plane / 4;
+}
+
 static int take_costs(const Trace__CostChunk *m, struct event_cost *costs, uint32_t count, const char **why)
 {
 	unsigned i;
 	uint32_t n;
 
-	if (m->count != count || m->n_plane != PLANES)
+	if (m->count != count || (m->n_plane != PLANES && m->n_plane != OLD_PLANES))
 		return bad(why, "counts do not match the event chunk");
-	for (i = 0; i < PLANES; i++)
+	for (i = 0; i < m->n_plane; i++)
 		if (m->plane[i].len && m->plane[i].len != count)
 			return bad(why, "planes of different lengths");
 	memset(costs, 0, count * sizeof(*costs));
-	for (i = 0; i < PLANES; i++)
+	for (i = 0; i < m->n_plane; i++)
 		for (n = 0; n < m->plane[i].len; n++)
-			costs[n].cycles[i / 4] |= (uint32_t)m->plane[i].data[n] << (8 * (i % 4));
+			costs[n].cycles[phase_of_plane(i, m->n_plane)] |= (uint32_t)m->plane[i].data[n] << (8 * (i % 4));
 	return 0;
 }
 

@@ -36,8 +36,8 @@ uint32_t samples_repeatable(const struct event_cost *cost)
 {
 	uint64_t sum = 0;
 
-	for (int ph = 0; ph < PH_MAX; ph++)
-		if (ph != PH_GUEST && ph != PH_DEVICE && ph != PH_LOG)
+	for (int ph = PH_OWN; ph < PH_MAX; ph++)
+		if (ph != PH_DEVICE && ph != PH_LOG)
 			sum += cost->cycles[ph];
 	return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
 }

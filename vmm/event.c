@@ -13,8 +13,9 @@ static const char *const kind_names[EV_KIND_MAX] = {
 };
 
 static const char *const phase_names[PH_MAX] = {
-	[PH_GUEST] = "guest",     [PH_ENTRY] = "entry",   [PH_DECODE] = "decode",
-	[PH_EMULATE] = "emulate", [PH_DEVICE] = "device", [PH_LOG] = "log",
+	[PH_GUEST] = "guest", [PH_DECODE] = "decode",   [PH_TLB] = "tlb",         [PH_VIEW] = "view",
+	[PH_FAULT] = "fault", [PH_CALLOUT] = "callout", [PH_ENTRY] = "entry",     [PH_EMULATE] = "emulate",
+	[PH_LOG] = "log",     [PH_DEVICE] = "device",   [PH_REFLECT] = "reflect",
 };
 
 const char *event_kind_name(enum event_kind kind)

@@ -56,11 +56,25 @@ struct event {
 };
 
 /*
- * Where the host's time went, in cycles of the host's time stamp counter. `guest` is what passed between the end of the
- * previous event and the exit that led to this one; the other phases are this event's own. Summed over a run they add
+ * Where the host's time went, in cycles of the host's time stamp counter. The phases before PH_OWN are what passed between the end of the
+ * previous event and the exit that led to this one; the others are this event's own, what it cost. Summed over a run they add
  * up to the run (the tail after the last event is in EV_END's guest phase).
  */
-enum event_phase { PH_GUEST, PH_ENTRY, PH_DECODE, PH_EMULATE, PH_DEVICE, PH_LOG, PH_MAX };
+enum event_phase {
+	PH_GUEST,          /* guest instructions */
+	PH_DECODE,         /* decoding them, and translating them */
+	PH_TLB,            /* walks of the guest's page tables, and fills; an event's own accesses to memory too */
+	PH_VIEW,           /* switches between the views of memory of model 0/3/3 */
+	PH_OWN,            /* ---- from here on the event's own ---- */
+	PH_FAULT = PH_OWN, /* the host processor's fault, its kernel, the signal there and back (TRAP_FAULT) */
+	PH_CALLOUT,        /* from the instruction, or its fault, out of the engine */
+	PH_ENTRY,          /* between the real and the virtual view, and finding out what it is */
+	PH_EMULATE,        /* the handler */
+	PH_REFLECT,        /* delivery through the guest's own interrupt table */
+	PH_DEVICE,         /* the device's part of the handler */
+	PH_LOG,            /* telling the observer */
+	PH_MAX
+};
 
 struct event_cost {
 	uint32_t cycles[PH_MAX]; /* saturating */

@@ -5,41 +5,99 @@
 
 #include <x86intrin.h>
 
-void probe_init(struct probe *p, const struct vm_observer *observer)
+/* From here on it is the next event's. */
+static void begin_next(struct probe *p, uint64_t now)
 {
-	*p = (struct probe){ .observer = observer, .timed = observer && observer->event && observer->cost };
+	p->last_end = p->classified = now;
+	p->engine = p->guest = p->fault = p->callout = p->engine_inside = p->device_acc = 0;
+	p->told = *p->meter;
+	p->classified_inside = meter_inside(p->meter);
+}
+
+void probe_init(struct probe *p, const struct vm_observer *observer, struct meter *meter)
+{
+	*p = (struct probe){ .observer = observer, .meter = meter };
+	p->timed = observer && observer->event && observer->cost;
+	meter->on = p->timed;
 	if (p->timed)
-		p->last_end = p->classified = __rdtsc();
+		begin_next(p, __rdtsc());
 }
 
 void probe_guest_begin(struct probe *p)
 {
-	if (p->timed)
-		p->run_start = __rdtsc();
+	if (!p->timed)
+		return;
+	p->meter->exit_at = p->meter->fault = 0;
+	p->run_inside = meter_inside(p->meter);
+	p->run_start = __rdtsc();
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
 }
 
 void probe_guest_end(struct probe *p)
 {
-	if (p->timed)
-		p->guest_acc += __rdtsc() - p->run_start;
+	const struct meter *m = p->meter;
+	uint64_t now, end, inside;
+
+	if (!p->timed)
+		return;
+	now = __rdtsc();
+	end = m->exit_at ? m->exit_at : now;
+	inside = meter_inside(m) - p->run_inside;
+	p->engine += now - p->run_start;
+	p->engine_inside += inside;
+	p->fault += m->fault;
+	p->callout += now - end;
+	p->guest += less(end - p->run_start, inside + m->fault);
 }
 
 void probe_classified(struct probe *p)
 {
-	if (p->timed)
-		p->classified = __rdtsc();
+	if (!p->timed)
+		return;
+	p->classified = __rdtsc();
+	p->classified_inside = meter_inside(p->meter);
 }
 
-static uint32_t saturate(uint64_t begin, uint64_t end, uint64_t less)
+static uint32_t saturate(uint64_t cycles)
 {
-	uint64_t d = end > begin + less ? end - begin - less : 0;
+	return cycles > UINT32_MAX ? UINT32_MAX : (uint32_t)cycles;
+}
 
-	return d > UINT32_MAX ? UINT32_MAX : (uint32_t)d;
+static bool is_delivery(const struct event *ev)
+{
+	return ev->kind == EV_EXCEPTION || ev->kind == EV_INTERRUPT;
+}
+
+static void tell_cost(struct probe *p, const struct event *ev, uint64_t emulated, uint64_t logged)
+{
+	const struct meter *m = p->meter;
+	uint64_t inside = meter_inside(m), before = p->classified_inside - meter_inside(&p->told);
+	uint64_t own = less(emulated - p->classified, inside - p->classified_inside + p->device_acc);
+	uint64_t between = less(p->classified - p->last_end, p->engine);
+	struct event_cost cost = {
+		.cycles = {
+			[PH_GUEST] = saturate(p->guest),
+			[PH_DECODE] = saturate(m->decode - p->told.decode),
+			[PH_TLB] = saturate(m->tlb - p->told.tlb),
+			[PH_VIEW] = saturate(m->view - p->told.view),
+			[PH_FAULT] = saturate(p->fault),
+			[PH_CALLOUT] = saturate(p->callout),
+			[PH_ENTRY] = saturate(less(between, before - p->engine_inside)),
+			[PH_DEVICE] = saturate(p->device_acc),
+			[PH_LOG] = saturate(logged - emulated),
+		},
+	};
+
+	cost.cycles[is_delivery(ev) ? PH_REFLECT : PH_EMULATE] = saturate(own);
+	p->observer->cost(p->observer->self, &cost);
 }
 
 void probe_event(struct probe *p, const struct event *ev)
 {
-	struct event_cost cost;
 	uint64_t emulated = 0, logged;
 
 	if (!probe_wanted(p))
@@ -51,13 +109,6 @@ void probe_event(struct probe *p, const struct event *ev)
 	if (!p->timed)
 		return;
 	logged = __rdtsc();
-	cost.cycles[PH_GUEST] = saturate(0, p->guest_acc, 0);
-	cost.cycles[PH_ENTRY] = saturate(p->last_end, p->classified, p->guest_acc);
-	cost.cycles[PH_DECODE] = 0; /* the engine decodes when it builds a trace: in the guest's phase */
-	cost.cycles[PH_EMULATE] = saturate(p->classified, emulated, p->device_acc);
-	cost.cycles[PH_DEVICE] = saturate(0, p->device_acc, 0);
-	cost.cycles[PH_LOG] = saturate(emulated, logged, 0);
-	p->observer->cost(p->observer->self, &cost);
-	p->last_end = p->classified = logged;
-	p->guest_acc = p->device_acc = 0;
+	tell_cost(p, ev, emulated, logged);
+	begin_next(p, logged);
 }

@@ -3,13 +3,16 @@
  *
  * The stamps form a small state machine on the vCPU's thread:
  *
- *     last_end --- guest runs (guest_acc) --- exit, ring_leave, classify --- classified --- emulate (+ device) --- probe_event --- last_end
+ *     last_end --- engine runs --- ring_leave, classify --- classified --- emulate (+ device) --- probe_event --- last_end
+ *                  guest ... [fault] exit_at callout
  *
+ * What the meter counts (decoding, TLB fills, view switches) is taken out of whatever it happened in.
  * so that the phases of consecutive events leave no gap. No clock is read unless the observer wants costs.
  */
 #ifndef RINGSIDE_VMM_PROBE_H
 #define RINGSIDE_VMM_PROBE_H
 
+#include "vmm/meter.h"
 #include "vmm/vm.h"
 
 struct probe {
@@ -18,12 +21,19 @@ struct probe {
 	bool stopped;        /* the observer asked to end the run */
 	uint64_t last_end;   /* cycles when the previous event was done */
 	uint64_t run_start;  /* cycles when the engine was entered */
-	uint64_t guest_acc;  /* engine cycles since last_end */
 	uint64_t classified; /* cycles when the present exit was classified */
 	uint64_t device_acc; /* device cycles since classified */
+	/* since last_end: */
+	uint64_t engine, guest;  /* cycles in the engine, and those of them that were the guest's own */
+	uint64_t fault, callout; /* others of them */
+	uint64_t engine_inside;  /* what the meter counted meanwhile */
+	/* the meter at last_end, when the engine was entered, at classified: */
+	struct meter *meter, told;
+	uint64_t run_inside, classified_inside;
 };
 
-void probe_init(struct probe *p, const struct vm_observer *observer);
+/* meter: what the vCPU and its engine fill. */
+void probe_init(struct probe *p, const struct vm_observer *observer, struct meter *meter);
 void probe_guest_begin(struct probe *p); /* the engine is entered */
 void probe_guest_end(struct probe *p);   /* the engine is left */
 void probe_classified(struct probe *p);  /* what follows is emulation */

@@ -63,6 +63,7 @@ static void init_vcpu(struct vm *vm)
 	struct vcpu *c = &vm->vcpu;
 
 	c->ring0_becomes = vm->config.model == MODEL_0_1_3 ? 1 : 3;
+	c->mmu.meter = &c->meter;
 	c->leak_policy = vm->config.policy == POLICY_LEAK;
 	vm->real_cpl = 3; /* real mode runs as virtual-8086 */
 	trap_init_hooks(vm);
@@ -115,7 +116,7 @@ void vm_plug(struct vm *vm, const struct vm_input *input, const struct vm_observ
 {
 	vm->input = input;
 	vm->observer = observer ? *observer : (struct vm_observer){ 0 };
-	probe_init(&vm->probe, observer ? &vm->observer : NULL);
+	probe_init(&vm->probe, observer ? &vm->observer : NULL, &vm->vcpu.meter);
 }
 
 struct vcpu *vm_vcpu(struct vm *vm)

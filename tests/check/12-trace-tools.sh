@@ -55,7 +55,7 @@ ok "every event is in the table by instruction" equal "$(jq '[.tables[0].rows[].
 ok "counts agree with the dump" equal "$(jq -c '[.tables[0].rows[] | {k: (.insn + " " + .kind), c: .count}] | sort_by(.k)' "$tmp/profile.json")" \
 	"$(jq -sc 'group_by(.insn + " " + .kind) | map({k: (.[0].insn + " " + .[0].kind), c: length}) | sort_by(.k)' "$tmp/dump.json")"
 ok "times add up to the dump's" equal "$(jq '[.tables[0].rows[].total] | add' "$tmp/profile.json")" \
-	"$(jq -s '[.[].cost | .entry + .decode + .emulate + .device + .log] | add' "$tmp/dump.json")"
+	"$(jq -s '[.[].cost | .fault + .callout + .entry + .emulate + .reflect + .device + .log] | add' "$tmp/dump.json")"
 ok "phases add up to the run" json '([.phases[].cycles] | add) == .run_cycles' "$tmp/profile.json"
 ok "rows add up to tables" json 'all(.tables[]; ([.rows[].count] | add // 0) == .count and ([.rows[].total] | add // 0) == .total)' "$tmp/profile.json"
 ok "percentiles are in order" json 'all(.tables[].rows[]; .min <= .p50 and .p50 <= .p95 and .p95 <= .p99 and .p99 <= .max)' "$tmp/profile.json"

@@ -38,7 +38,14 @@ for model in $MODELS; do
 	# ring 3's HLT is reflected, but faults all the same; MOV to a segment register stays a call-out
 	expected=$(jq '[.tables[0].rows[] | select(((.kind | IN("fault", "pio")) and .insn != "mov sreg") or .insn == "hlt").count] | add' "$scratch/profile")
 	ok "count in model $model: every privileged instruction" equal "$hard" "$expected"
+	ok "phases add up to the run" jq -e '([.phases[].cycles] | add) == .run_cycles' "$scratch/profile" >/dev/null
+	phase() { jq ".phases[] | select(.phase == \"$1\").$2" "$scratch/profile"; }
+	ok "faults cost something" [ "$(phase fault cycles)" -gt $((hard * 200)) ]
+	ok "only what can fault has that cost" jq -e '[.tables[0].rows[] | select(.kind == "sensitive" or .kind == "marker").phases.fault] | add == 0' "$scratch/profile" >/dev/null
+	ok "each in its layer" [ "$(phase decode cycles)" -gt 0 ] && ok "call-outs" [ "$(phase callout cycles)" -gt 0 ]
 	record count "$model" "--engine translate" >/dev/null
+	"$RINGSIDE" profile --format json "$scratch/count.trace" >"$scratch/profile"
+	ok "no fault without faults, and a word why" equal "$(phase fault cycles) $(phase fault note)" '0 "none: trap call"'
 	ok "none when called" jq -e '.hardfaults == 0' "$scratch/closing" >/dev/null
 	ok "the trace says how it was made" equal "$("$RINGSIDE" trace info --format json "$scratch/count.trace" | jq -r .trap)" call
 	timeout 300 "$RINGSIDE" replay --engine translate --trap fault "$scratch/count.trace" >"$scratch/result" 2>&1

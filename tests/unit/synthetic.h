@@ -249,7 +249,9 @@ static inline struct event_cost synthetic_cost(struct synthetic *s)
 
 	for (i = 0; i < PH_MAX; i++)
 		cost.cycles[i] = 40 * (i + 1) + (uint32_t)(synthetic_random(s) % 32);
-	cost.cycles[PH_DECODE] = 0;
+	cost.cycles[PH_DECODE] = cost.cycles[PH_VIEW] = cost.cycles[PH_FAULT] = cost.cycles[PH_REFLECT] = 0;
+	if (synthetic_random(s) % 16)
+		cost.cycles[PH_TLB] = 0;
 	cost.cycles[PH_GUEST] += (uint32_t)(synthetic_random(s) % 4096);
 	return cost;
 }

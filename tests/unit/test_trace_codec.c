@@ -235,6 +235,37 @@ static void test_costs(void **state)
 	free(back);
 }
 
+/* Formats 1 and 2 had six phases, in another order: guest, entry, decode, emulate, device, log. */
+static void test_old_costs(void **state)
+{
+	static const enum event_phase order[6] = { PH_GUEST, PH_ENTRY, PH_DECODE, PH_EMULATE, PH_DEVICE, PH_LOG };
+	uint8_t payload[2 + 24 * 3] = { 0x08, 1 }, key[SEQ_KEY_BYTES] = { 0 }; /* count 1 */
+	const struct envelope_in in = { .content = CONTENT_COSTS,
+		                        .key = key,
+		                        .key_len = sizeof(key),
+		                        .payload = payload,
+		                        .payload_len = sizeof(payload) };
+	struct envelope *envelope = envelope_create();
+	struct codec *c = codec_create();
+	struct bytes value = { 0 };
+	struct event_cost cost;
+	const char *why = "";
+
+	(void)state;
+	for (unsigned i = 0; i < 24; i++)
+		memcpy(payload + 2 + 3 * i, (uint8_t[]){ 0x12, 1, (uint8_t)(i + 1) }, 3); /* a plane of one byte */
+	assert_int_equal(envelope_seal(envelope, &in, &value), 0);
+	assert_int_equal(codec_unpack_costs(c, 0, value.data, value.len, &cost, 1, &why), 0);
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(cost.cycles[order[i]], 0x04030201u + 0x04040404u * i);
+	assert_int_equal(cost.cycles[PH_FAULT] | cost.cycles[PH_CALLOUT] | cost.cycles[PH_REFLECT] |
+	                         cost.cycles[PH_TLB] | cost.cycles[PH_VIEW],
+	                 0);
+	bytes_free(&value);
+	codec_destroy(c);
+	envelope_destroy(envelope);
+}
+
 static struct trace_meta some_meta(void)
 {
 	struct trace_meta meta = { .writer = "ringside 0.1",
@@ -397,6 +428,7 @@ int main(void)
 		cmocka_unit_test(test_every_flip_is_noticed),
 		cmocka_unit_test(test_hostile_columns),
 		cmocka_unit_test(test_costs),
+		cmocka_unit_test(test_old_costs),
 		cmocka_unit_test(test_header_and_summary),
 		cmocka_unit_test(test_checkpoint_and_pages),
 		cmocka_unit_test(test_wire_shape),

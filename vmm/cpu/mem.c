@@ -106,6 +106,7 @@ static _Noreturn void leave_trace(struct vcpu *c, enum exit_reason reason)
 	c->exit.has_insn = c->ip != NULL;
 	if (c->ip)
 		c->exit.insn = *c->ip;
+	meter_exit(&c->meter);
 	longjmp(*c->unwind, 1);
 }
 

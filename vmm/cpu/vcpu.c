@@ -29,6 +29,7 @@ static _Noreturn void raise(struct vcpu *c, unsigned vector, bool has_error, uin
 	x->has_insn = c->real_view && c->ip;
 	if (x->has_insn)
 		x->insn = *c->ip;
+	meter_exit(&c->meter);
 	longjmp(*c->unwind, 1);
 }
 

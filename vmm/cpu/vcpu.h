@@ -18,6 +18,7 @@
 #include "vmm/bug.h"
 #include "vmm/decode/insn.h"
 #include "vmm/mem/mmu.h"
+#include "vmm/meter.h"
 
 enum { R_AX, R_CX, R_DX, R_BX, R_SP, R_BP, R_SI, R_DI };
 
@@ -215,6 +216,7 @@ struct vcpu {
 	struct watchlist *watch; /* what a debugger looks for (cpu/watch.h); NULL nothing */
 	const uint64_t *cuts; /* where traces must end, by the low 12 bits of addresses: outlives the points; NULL nowhere */
 	struct vcpu_hooks hooks;
+	struct meter meter;
 };
 
 /* Narrow views of wider storage: exempt from strict aliasing. */

@@ -252,6 +252,16 @@ static struct trace *build(struct cache *k, uint32_t lin, uint64_t gpa)
 	return t;
 }
 
+static struct trace *build_timed(struct cache *k, uint32_t lin, uint64_t gpa)
+{
+	struct meter *m = &k->c->meter;
+	uint64_t begin = meter_now(m), fills = m->tlb;
+	struct trace *t = build(k, lin, gpa);
+
+	m->decode += meter_now(m) - begin - (m->tlb - fills);
+	return t;
+}
+
 struct trace *cache_find(struct cache *k)
 {
 	struct vcpu *c = k->c;
@@ -270,7 +280,7 @@ struct trace *cache_find(struct cache *k)
 			break;
 	}
 	if (!t || t->gpa == NO_PAGE) /* finding the second page may have set an accessed bit in this very code */
-		t = build(k, lin, gpa);
+		t = build_timed(k, lin, gpa);
 	if (t->gpa != NO_PAGE && t->gpa2 == NO_PAGE)
 		k->jump[(lin ^ (lin >> 12)) & (JUMP_CACHE_SIZE - 1)] =
 		        (struct jump_entry){ .lin = lin, .generation = cache_generation(k), .mode = c->mode, .t = t };

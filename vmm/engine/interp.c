@@ -283,6 +283,7 @@ void engine_run(struct engine *e, uint64_t icount_end)
 		}
 		if (c->exit.reason == EXIT_CODE_WRITE) {
 			leave_engine(c);
+			c->meter.exit_at = 0; /* it goes on */
 			engine_step(e);
 			return;
 		}

@@ -33,6 +33,7 @@ _Noreturn void interp_exit(struct vcpu *c, const struct insn *ip, enum exit_reas
 {
 	c->ip = ip;
 	c->exit = (struct vm_exit){ .reason = reason, .has_insn = true, .insn = *ip };
+	meter_exit(&c->meter);
 	longjmp(*c->unwind, 1);
 }
 

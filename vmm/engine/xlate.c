@@ -463,6 +463,18 @@ static void gen_end(struct gen *g)
 		gen_stub(g, &g->stub[i]);
 }
 
+/* When. The flags are not changed: the guest's live in them. */
+static void gen_stamp(struct emit *e)
+{
+	emit_mov(e, R8, RAX);
+	emit_mov(e, R9, RDX);
+	emit_bytes(e, "\x0f\x31", 2); /* rdtsc */
+	emit_rm(e, 4, 0x89, RAX, at_base(RSP, offsetof(struct frame, stamp)));
+	emit_rm(e, 4, 0x89, RDX, at_base(RSP, offsetof(struct frame, stamp) + 4));
+	emit_mov(e, RAX, R8);
+	emit_mov(e, RDX, R9);
+}
+
 /* The host's processor stops the instruction; a call-out begins where the signal's handler sends the thread. */
 static bool gen_hardfault(struct gen *g, const struct insn *in)
 {
@@ -475,6 +487,7 @@ static bool gen_hardfault(struct gen *g, const struct insn *in)
 	if (!len)
 		return false;
 	site = gen_site(g);
+	gen_stamp(e);
 	at = emit_here(e);
 	emit_bytes(e, (const char *)code, len);
 	emit_bytes(e, "\x0f\x0b", 2); /* ud2 */
@@ -540,7 +553,7 @@ static bool has_room(const struct xlate *x)
 }
 
 /* Translate t at the vCPU's rip. 0 when it cannot be now. */
-static uint32_t translate(struct xlate *x, const struct trace *t)
+static uint32_t make_code(struct xlate *x, const struct trace *t)
 {
 	struct vcpu *c = x->c;
 	uint32_t rip = (uint32_t)c->rip, lin = rip & (uint32_t)PAGE_MASK;
@@ -574,6 +587,16 @@ static uint32_t translate(struct xlate *x, const struct trace *t)
 	p->entries[rip & (PAGE_SIZE - 1)] = g.code;
 	mmu_flat_set_jump(&c->mmu, lin, page_word(p));
 	return g.code;
+}
+
+static uint32_t translate(struct xlate *x, const struct trace *t)
+{
+	struct meter *m = &x->c->meter;
+	uint64_t begin = meter_now(m);
+	uint32_t code = make_code(x, t);
+
+	m->decode += meter_now(m) - begin;
+	return code;
 }
 
 /* ---- from one block to the next ---- */
@@ -661,10 +684,13 @@ static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 	c->trace = &x->alone.t;
 	in[0] = s->in;
 	in[1].off = in[0].len;
+	if (unlikely(s->class != CLASS_NONE))
+		meter_exit(&c->meter);
 	in[0].fn(c, in);
 	c->ip = NULL;
 	c->icount++;
 	if (unlikely(s->class != CLASS_NONE)) {
+		c->meter.exit_at = 0; /* it goes on after all */
 		if (in[0].flags & IF_ENDS)
 			return 0;
 		if (!flat(c))
@@ -701,6 +727,10 @@ static uint32_t on_callout(struct xlate *x, const uint8_t *data, uint32_t r8, in
 
 static uint32_t on_fault(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
 {
+	struct meter *m = &x->c->meter;
+
+	meter_exit(m);
+	m->fault = m->exit_at - (m->on ? x->live->stamp : 0);
 	return on_callout(x, data, r8, budget);
 }
 

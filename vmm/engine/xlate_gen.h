@@ -34,6 +34,7 @@ struct frame {
 	uint32_t x87_last;     /* site of the last x87 instruction that ran inline, and of the last with memory: */
 	uint32_t x87_last_mem; /* 0 none since c->fpu.fx was told (note_x87()) */
 	uint32_t x87_last_ea;
+	uint64_t stamp; /* host cycles before the latest instruction that is meant to fault */
 };
 
 /* An instruction that may be left to the interpreter's handler. Addresses of code and sites have 32 bits. */

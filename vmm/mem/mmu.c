@@ -511,16 +511,30 @@ static int translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum m
 	return 0;
 }
 
+static int translate_timed(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context ctx, uint64_t *gpa,
+                           struct mmu_fault *fault, bool running)
+{
+	uint64_t begin;
+	int rc;
+
+	if (!m->meter || !m->meter->on)
+		return translate(m, lin, access, ctx, gpa, fault, running);
+	begin = __rdtsc();
+	rc = translate(m, lin, access, ctx, gpa, fault, running);
+	m->meter->tlb += __rdtsc() - begin;
+	return rc;
+}
+
 int mmu_translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, uint64_t *gpa,
                   struct mmu_fault *fault)
 {
-	return translate(m, lin, access, context, gpa, fault, false);
+	return translate_timed(m, lin, access, context, gpa, fault, false);
 }
 
 int mmu_translate_running(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, uint64_t *gpa,
                           struct mmu_fault *fault)
 {
-	return translate(m, lin, access, context, gpa, fault, true);
+	return translate_timed(m, lin, access, context, gpa, fault, true);
 }
 
 int mmu_probe(const struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, struct mmu_fault *fault)
@@ -608,8 +622,12 @@ void mmu_set_context(struct mmu *m, enum mmu_context context)
 		return;
 	m->context = context;
 	if (m->split_views) {
+		uint64_t begin = m->meter ? meter_now(m->meter) : 0;
+
 		drop_all(m, context);
 		m->view_switches++;
+		if (m->meter)
+			m->meter->view += meter_now(m->meter) - begin;
 	}
 	choose_table(m);
 }

@@ -16,6 +16,7 @@
 #define RINGSIDE_VMM_MEM_MMU_H
 
 #include "vmm/mem/ram.h"
+#include "vmm/meter.h"
 
 #define TLB_FAST_BITS 10
 #define TLB_FAST_SIZE (1u << TLB_FAST_BITS)
@@ -63,6 +64,7 @@ struct mmu {
 	struct tlb_store *store;
 	uint32_t generation; /* changes whenever a linear -> physical mapping or context may have changed: jump caches compare it */
 	uint64_t fills, flushes, view_switches;
+	struct meter *meter; /* times them; may be NULL */
 	/* guest's paging registers, copied here by mmu_set_paging() */
 	uint32_t cr0, cr3, cr4;
 	/* debug register watch: pages whose tags are never set; see mmu_set_watch() */
