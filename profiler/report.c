@@ -24,6 +24,11 @@ static const char *const phase_titles[PH_MAX] = {
 	[PH_LOG] = "log: event append",
 };
 
+const char *report_phase_title(enum event_phase phase)
+{
+	return phase_titles[phase];
+}
+
 /* Why a phase has nothing to show; NULL: it has. */
 static const char *phase_note(const struct report *r, enum event_phase phase)
 {

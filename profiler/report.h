@@ -49,6 +49,7 @@ struct report_phase {
 };
 #define REPORT_PHASES (PH_MAX + 1)
 
+const char *report_phase_title(enum event_phase phase);
 /* The account, what no phase claims last. Returns the sum: the run in cycles, or that of the phases where the cycle counter's rate is not known. */
 uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PHASES]);
 /* What the selected events cost of the whole run, in percent. */
