@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/commands.h"
 #include "tools/recording.h"
@@ -12,7 +13,7 @@
 struct record_options {
 	struct machine_options machine;
 	char *output;
-	int force;
+	int force, top;
 	char *budget; /* of checkpoints, percent */
 	char *from;   /* TRACE@ICOUNT */
 };
@@ -28,21 +29,35 @@ static const struct usage usage = {
 	.examples = "  ringside record build/guests/demo.elf\n"
 	            "  ringside record -o boot.trace --initrd initrd.gz --append 'console=ttyS0' vmlinuz\n"
 	            "  ringside record -o boot.trace --force --format json --serial none kernel.elf\n"
+	            "  ringside record --top --serial file:console -o boot.trace --initrd initrd.gz vmlinuz\n"
 	            "  ringside record -o other.trace --from boot.trace@120M",
 	.min_args = 0,
 	.max_args = 1,
 };
 
+/* A picture that is drawn anew and a guest's console cannot share a screen. */
+static int check_top(const struct record_options *o)
+{
+	const char *serial = o->machine.serial ? o->machine.serial : "stdio";
+
+	if (o->top && !strcmp(serial, "stdio") && isatty(STDOUT_FILENO))
+		return tool_error(TOOL_USAGE,
+		                  "--top: the guest's console is on this screen; --serial file:F or --serial none");
+	return OPTIONS_GO;
+}
+
 static int record_guest(const struct record_options *o, const char *guest)
 {
 	const struct recording_options options = {
-		.machine = &o->machine, .path = o->output, .force = o->force, .budget = o->budget
+		.machine = &o->machine, .path = o->output, .force = o->force, .budget = o->budget, .top = o->top
 	};
 	struct recording recording;
 	struct session session;
 	struct vm_config config;
 	int status = machine_options_config(&o->machine, &config);
 
+	if (status == OPTIONS_GO)
+		status = check_top(o);
 	if (status != OPTIONS_GO)
 		return status;
 	status = session_open(&session, &o->machine, &config, guest);
@@ -71,12 +86,15 @@ static int record_live(const struct record_options *o, struct trace_reader *read
 		                                   .path = o->output,
 		                                   .force = o->force,
 		                                   .budget = o->budget,
+		                                   .top = o->top,
 		                                   .command_line = old->command_line };
 	struct vm_config asked, config = old->config;
 	struct recording recording;
 	struct session session;
 	int status = machine_options_config(&o->machine, &asked);
 
+	if (status == OPTIONS_GO)
+		status = check_top(o);
 	if (status != OPTIONS_GO)
 		return status;
 	config.limit = asked.limit;
@@ -128,6 +146,9 @@ int cmd_record(int argc, const char **argv)
 		{ "checkpoint-budget", 0, POPT_ARG_STRING, &o.budget, 0,
 		  "Let checkpoints make the trace grow by so much at most; 0: none (20, or 64 MiB where that is more)",
 		  "PERCENT" },
+		{ "top", 0, POPT_ARG_NONE, &o.top, 0,
+		  "Show on stderr what it spends its time on, while it runs; the guest's console must be elsewhere",
+		  NULL },
 		{ "from", 0, POPT_ARG_STRING, &o.from, 0, "Instead of a guest: go on live from this icount of a trace",
 		  "TRACE@ICOUNT" },
 		{ NULL, 0, POPT_ARG_INCLUDE_TABLE, machine, 0, "The machine:", NULL },

@@ -67,6 +67,7 @@ int recording_open(struct recording *r, const struct recording_options *o, struc
 		return tool_error(TOOL_USAGE, "%s: exists already; --force replaces it, -o names another", r->path);
 	if (rc)
 		return tool_error(TOOL_HOST, "%s", err.text);
+	r->top = o->top ? top_create() : NULL;
 	trace_writer_observer(r->writer, &r->observer);
 	vm_plug(s->vm, &s->input, &r->observer);
 	s->listener = on_console;
@@ -81,10 +82,14 @@ int recording_finish(struct recording *r, const struct machine_options *machine)
 	struct session_result result;
 	struct trace_meta meta;
 	struct vm_error err;
-	int status = session_run(s, &r->observer, machine->perf, &result);
-	int rc = trace_writer_close(r->writer, s->vm, &meta, &err);
+	int status, rc;
 
+	s->top = r->top;
+	status = session_run(s, &r->observer, machine->perf, &result);
+	rc = trace_writer_close(r->writer, s->vm, &meta, &err);
 	s->listener = NULL;
+	s->top = NULL;
+	top_destroy(r->top);
 	if (rc)
 		return tool_error(TOOL_HOST, "%s", err.text);
 	if (status != OPTIONS_GO)

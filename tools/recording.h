@@ -14,6 +14,7 @@ struct recording_options {
 	bool force;               /* replace an existing one */
 	const char *budget;       /* of checkpoints, percent, as the option has it; may be NULL */
 	const char *command_line; /* of the guest; NULL: the machine's --append */
+	bool top;                 /* show what it spends its time on, while it runs */
 };
 
 struct recording {
@@ -21,6 +22,7 @@ struct recording {
 	struct session *session;
 	struct trace_writer *writer;
 	struct vm_observer observer;
+	struct top *top; /* NULL: not shown */
 	/* told of the guest's console as well; may be NULL */
 	void (*console)(void *self, const uint8_t *bytes, size_t len);
 	void *self;

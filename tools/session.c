@@ -13,38 +13,55 @@
 #include "tools/guest_files.h"
 #include "tools/session.h"
 #include "tools/tool.h"
+#include "vmm/cpu/vcpu.h"
 
 /* How many instructions may pass before an interrupt is heard: about 10 ms. */
 #define LISTEN_EVERY 500000
 
 /* ---- the plug ---------------------------------------------------------------------------------------------- */
 
+/* From here on the host's counters are this layer's. Returns the one before, for going back. */
+static enum perf_layer enter(struct session *s, enum perf_layer layer)
+{
+	return s->perf ? perf_enter(s->perf, layer) : layer;
+}
+
 static uint32_t session_pio_read(void *self, uint16_t port, unsigned size)
 {
 	struct session *s = self;
+	enum perf_layer before = enter(s, PERF_DEVICE);
+	uint32_t value = s->devices.pio_read(s->devices.self, port, size);
 
-	return s->devices.pio_read(s->devices.self, port, size);
+	enter(s, before);
+	return value;
 }
 
 static void session_pio_write(void *self, uint16_t port, unsigned size, uint32_t value)
 {
 	struct session *s = self;
+	enum perf_layer before = enter(s, PERF_DEVICE);
 
 	s->devices.pio_write(s->devices.self, port, size, value);
+	enter(s, before);
 }
 
 static uint64_t session_mmio_read(void *self, uint64_t gpa, unsigned size)
 {
 	struct session *s = self;
+	enum perf_layer before = enter(s, PERF_DEVICE);
+	uint64_t value = s->devices.mmio_read(s->devices.self, gpa, size);
 
-	return s->devices.mmio_read(s->devices.self, gpa, size);
+	enter(s, before);
+	return value;
 }
 
 static void session_mmio_write(void *self, uint64_t gpa, unsigned size, uint64_t value)
 {
 	struct session *s = self;
+	enum perf_layer before = enter(s, PERF_DEVICE);
 
 	s->devices.mmio_write(s->devices.self, gpa, size, value);
+	enter(s, before);
 }
 
 static uint64_t session_tsc(void *self)
@@ -57,12 +74,17 @@ static uint64_t session_tsc(void *self)
 static void session_poll(void *self, const struct vm_now *now, struct vm_turn *turn)
 {
 	struct session *s = self;
+	enum perf_layer before;
 
 	if (now->icount >= s->flush_at) {
 		console_flush(s->console);
 		s->flush_at = now->icount + LISTEN_EVERY;
 	}
+	if (s->top)
+		top_tick(s->top, now->icount);
+	before = enter(s, PERF_DEVICE);
 	s->devices.poll(s->devices.self, now, turn);
+	enter(s, before);
 	if (s->mark[0] && turn->stop == STOP_NONE) {
 		strcpy(s->told_mark, s->mark);
 		s->mark[0] = 0;
@@ -216,6 +238,47 @@ void session_close(struct session *s)
 	console_close(s->console);
 }
 
+/* ---- watching -------------------------------------------------------------------------------------------------- */
+
+static bool watched_event(void *self, const struct event *ev)
+{
+	struct session *s = self;
+	enum perf_layer before = enter(s, PERF_LOG);
+	bool go_on = s->watched.event(s->watched.self, ev);
+
+	if (s->top)
+		top_event(s->top, ev);
+	enter(s, before);
+	return go_on;
+}
+
+static void watched_cost(void *self, const struct event_cost *cost)
+{
+	struct session *s = self;
+
+	s->watched.cost(s->watched.self, cost);
+	if (s->top)
+		top_cost(s->top, cost);
+}
+
+static void watched_guest(void *self, bool runs)
+{
+	enter(self, runs ? PERF_GUEST : PERF_VMM);
+}
+
+/* Around the observer where somebody wants to see it at work; itself otherwise. */
+static const struct vm_observer *watch(struct session *s, const struct vm_observer *observer)
+{
+	if (!s->top && !s->perf)
+		return observer;
+	s->watched = observer ? *observer : (struct vm_observer){ 0 };
+	s->observer = (struct vm_observer){ .self = s,
+		                            .event = s->watched.event ? watched_event : NULL,
+		                            .cost = s->watched.cost ? watched_cost : NULL,
+		                            .guest = s->perf ? watched_guest : NULL };
+	return &s->observer;
+}
+
 int session_run(struct session *s, const struct vm_observer *observer, bool with_perf, struct session_result *result)
 {
 	struct vm_error err;
@@ -223,7 +286,8 @@ int session_run(struct session *s, const struct vm_observer *observer, bool with
 	int rc;
 
 	memset(result, 0, sizeof(*result));
-	vm_plug(s->vm, &s->input, observer);
+	s->perf = with_perf ? &result->perf : NULL;
+	vm_plug(s->vm, &s->input, watch(s, observer));
 	result->has_perf = with_perf;
 	if (with_perf)
 		perf_start(&result->perf);
@@ -232,6 +296,9 @@ int session_run(struct session *s, const struct vm_observer *observer, bool with
 	result->wall_ns = host_now_ns() - start;
 	if (with_perf)
 		perf_stop(&result->perf);
+	s->perf = NULL;
+	if (s->top)
+		top_draw(s->top, vm_vcpu(s->vm)->icount);
 	vm_get_counters(s->vm, &result->counters);
 	return rc ? tool_fail(rc, &err) : OPTIONS_GO;
 }

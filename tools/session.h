@@ -9,6 +9,7 @@
 #include "tools/console.h"
 #include "tools/options.h"
 #include "tools/perf.h"
+#include "tools/top.h"
 #include "vmm/dev/machine.h"
 
 struct session {
@@ -24,7 +25,10 @@ struct session {
 	/* told of the guest's console bytes beside the console itself; may be NULL */
 	void (*listener)(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len);
 	void *listener_self;
-	bool quit;   /* the run is to end at its present moment */
+	struct top *top;                      /* borrowed: shown while it runs; NULL: nothing is */
+	struct perf *perf;                    /* counts while it runs, by layer; NULL: nothing does */
+	struct vm_observer observer, watched; /* ours, around the one that was asked for */
+	bool quit;                            /* the run is to end at its present moment */
 	bool silent; /* what devices print is not new: they are brought to a moment of a trace */
 	/* input files, for a trace's header */
 	struct trace_meta_file files[TRACE_MAX_FILES];

@@ -31,7 +31,7 @@ static void print_text(const struct session_summary *s)
 		        s->trace_path, s->meta->events,
 		        s->meta->events ? (double)s->meta->event_bytes / (double)s->meta->events : 0, s->meta->digest);
 	if (r->has_perf) {
-		fprintf(stderr, "ringside: host counters of the vCPU's thread:\n");
+		fprintf(stderr, "ringside: host counters of the vCPU's thread, by layer:\n");
 		perf_print(stderr, &r->perf);
 	}
 }
@@ -58,11 +58,17 @@ static void json_perf(cJSON *root, const struct perf *p)
 		cJSON_AddItemToArray(list, item);
 		cJSON_AddStringToObject(item, "name", c->name);
 		cJSON_AddStringToObject(item, "source", c->source ? c->source : "unavailable");
-		if (c->source)
-			cJSON_AddNumberToObject(item, "value", (double)c->value);
-		else
+		if (!c->source) {
 			cJSON_AddStringToObject(item, "why", c->why);
+			continue;
+		}
+		cJSON_AddNumberToObject(item, "value", (double)c->value);
+		for (int k = 0; k < PERF_LAYERS; k++)
+			cJSON_AddNumberToObject(item, perf_layer_names[k], (double)c->layer[k]);
+		cJSON_AddBoolToObject(item, "user_read", c->user_read);
 	}
+	cJSON_AddNumberToObject(root, "perf_reads", (double)p->reads);
+	cJSON_AddNumberToObject(root, "perf_read_ns", (double)p->read_ns);
 }
 
 static void json_trace(cJSON *root, const struct session_summary *s)

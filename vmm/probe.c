@@ -23,8 +23,15 @@ void probe_init(struct probe *p, const struct vm_observer *observer, struct mete
 		begin_next(p, __rdtsc());
 }
 
+static void tell_guest(const struct probe *p, bool runs)
+{
+	if (p->observer && p->observer->guest)
+		p->observer->guest(p->observer->self, runs);
+}
+
 void probe_guest_begin(struct probe *p)
 {
+	tell_guest(p, true);
 	if (!p->timed)
 		return;
 	p->meter->exit_at = p->meter->fault = 0;
@@ -37,14 +44,11 @@ static uint64_t less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-void probe_guest_end(struct probe *p)
+static void stamp_end(struct probe *p)
 {
 	const struct meter *m = p->meter;
-	uint64_t now, end, inside;
+	uint64_t now = __rdtsc(), end, inside;
 
-	if (!p->timed)
-		return;
-	now = __rdtsc();
 	end = m->exit_at ? m->exit_at : now;
 	inside = meter_inside(m) - p->run_inside;
 	p->engine += now - p->run_start;
@@ -52,6 +56,13 @@ void probe_guest_end(struct probe *p)
 	p->fault += m->fault;
 	p->callout += now - end;
 	p->guest += less(end - p->run_start, inside + m->fault);
+}
+
+void probe_guest_end(struct probe *p)
+{
+	if (p->timed)
+		stamp_end(p);
+	tell_guest(p, false);
 }
 
 void probe_classified(struct probe *p)

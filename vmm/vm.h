@@ -137,6 +137,8 @@ struct vm_observer {
 	bool (*event)(void *self, const struct event *ev);
 	/* Called after event() for the same event, unless NULL: then no host clocks are read. */
 	void (*cost)(void *self, const struct event_cost *cost);
+	/* The guest runs from here on (true), or the VMM does. For whoever counts on the host what either takes. */
+	void (*guest)(void *self, bool runs);
 };
 
 /* RAM is allocated zeroed. On error *out is NULL. Free with vm_destroy (NULL is fine). */

@@ -15,6 +15,9 @@ ok "record" equal $? 0
 tail -n 1 "$tmp/record.err" >"$tmp/record.json"
 ok "the closing line is JSON" json '.format == "ringside-run" and .icount > 0 and .trace.complete' "$tmp/record.json"
 ok "perf says where each figure is from" json '(.perf | length) == 7 and all(.perf[]; .source == "unavailable" and .why != "" or .value >= 0)' "$tmp/record.json"
+ok "perf adds up over the layers" json 'all(.perf[] | select(.source != "unavailable"); .value == .guest + .vmm + .device + .log)' "$tmp/record.json"
+ok "perf says what reading took" json '.perf_reads > 1000 and .perf_read_ns > 0' "$tmp/record.json"
+ok "the guest's layer has most of the time" json 'all(.perf[] | select(.name == "task-clock-ns"); .guest * 2 > .value)' "$tmp/record.json"
 
 "$RINGSIDE" record -o "$tmp/again.trace" --serial none --format json "$guest" </dev/null 2>"$tmp/again.err"
 tail -n 1 "$tmp/again.err" >"$tmp/again.json"

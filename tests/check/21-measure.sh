@@ -42,6 +42,12 @@ ok "a trace that is in use" equal $? 0
 ok "gets them beside it" [ -s "$trace.samples" ]
 ok "and that is said" grep -q 'in .*count.trace.samples: .*used' "$scratch/err"
 exec 9<&-
+# while it is recorded
+"$RINGSIDE" record --top -o "$scratch/top.trace" --serial none "$BUILD/guests/count.elf" </dev/null >"$scratch/out" 2>"$scratch/err"
+ok "record --top" equal $? 33
+ok "shows each instruction, with the trace's counts" equal "$(awk '$1 == "rdtsc" || $1 == "cpuid" { print $1, $3 }' "$scratch/err" | sort | tail -2 | tr '\n' ' ')" "cpuid 43 rdtsc 29 "
+ok "and is the same recording" equal "$("$RINGSIDE" trace info --format json "$scratch/top.trace" | jq -r .digest)" "$digest"
+
 for bad in 0 x 101; do
 	measure $bad "$trace"
 	ok "--measure $bad" equal $? 2
