@@ -48,12 +48,12 @@ ops=${OPS:-$(cut -f1 <<<"$table")}
 run() {
 	local op=$1 n=$2 file=$3 rc=0
 	shift 3
-	"$ringside" run --memory 32M --serial none --perf --format json --append "op=$op n=$n" "$@" "$build/guests/nano.elf" </dev/null >/dev/null 2>"$work/err" || rc=$?
+	"$ringside" run --memory 32M --serial none --format json --append "op=$op n=$n" "$@" "$build/guests/nano.elf" </dev/null >/dev/null 2>"$work/err" || rc=$?
 	if [ $rc -ne 33 ]; then
 		echo "bench-nano: $op failed with status $rc: $ringside run --append 'op=$op n=$n' $* $build/guests/nano.elf" >&2
 		exit 1
 	fi
-	jq -r '.perf[] | select(.name == "task-clock-ns").value // empty' "$work/err" >>"$file"
+	jq -r .cpu_ns "$work/err" >>"$file"
 }
 
 least() { sort -n "$1" | head -n 1; }

@@ -282,7 +282,7 @@ static const struct vm_observer *watch(struct session *s, const struct vm_observ
 int session_run(struct session *s, const struct vm_observer *observer, bool with_perf, struct session_result *result)
 {
 	struct vm_error err;
-	uint64_t start;
+	uint64_t start, cpu;
 	int rc;
 
 	memset(result, 0, sizeof(*result));
@@ -292,8 +292,10 @@ int session_run(struct session *s, const struct vm_observer *observer, bool with
 	if (with_perf)
 		perf_start(&result->perf);
 	start = host_now_ns();
+	cpu = host_cpu_ns();
 	rc = vm_run(s->vm, UINT64_MAX, &result->stop, &err);
 	result->wall_ns = host_now_ns() - start;
+	result->cpu_ns = host_cpu_ns() - cpu;
 	if (with_perf)
 		perf_stop(&result->perf);
 	s->perf = NULL;

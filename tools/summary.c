@@ -98,6 +98,7 @@ static void print_json(const struct session_summary *s)
 	cJSON_AddStringToObject(root, "message", r->stop.message);
 	cJSON_AddNumberToObject(root, "code", (double)r->stop.code);
 	cJSON_AddNumberToObject(root, "wall_ns", (double)r->wall_ns);
+	cJSON_AddNumberToObject(root, "cpu_ns", (double)r->cpu_ns);
 	cJSON_AddNumberToObject(root, "mips", mips(r));
 	json_counters(root, &r->counters);
 	if (s->meta)

@@ -125,6 +125,14 @@ uint64_t host_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
+uint64_t host_cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
 /* Both clocks at one moment: of a few tries, the one with the least time between the two readings of the cycle counter. */
 static uint64_t read_both(uint64_t *ns)
 {

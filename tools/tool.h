@@ -47,6 +47,7 @@ void progress_show(void *self, double done); /* self is a struct progress */
 void progress_end(struct progress *p);
 
 uint64_t host_now_ns(void);
+uint64_t host_cpu_ns(void); /* processor time of this thread */
 /* Rate of the cycle counter, measured in about 20 ms; 0 when there is none. */
 uint64_t host_tsc_hz(void);
 void host_cpu_name(char *out, size_t size);
