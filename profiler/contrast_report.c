@@ -132,6 +132,7 @@ int contrast_text(FILE *out, const struct contrast *c, size_t limit)
 	if (c->by != CONTRAST_MODEL)
 		fprintf(out, "digest %016" PRIx64 "%s\n", c->way[0].meta.digest,
 		        c->same_digest ? ", the same in all: they did the same" : "; NOT the same in all");
+	report_host_costs(out, &c->way[c->ways - 1].meta);
 	fputc('\n', out);
 	text_figures(out, c);
 	text_rows(out, c, limit);

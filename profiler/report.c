@@ -128,6 +128,28 @@ static const char *grouped(uint64_t n, char buf[32])
 	return buf;
 }
 
+/* "fault_round_trip" as people write it. */
+static void host_cost_name(const struct trace_host_cost *cost, char *out, size_t size)
+{
+	report_clean(out, size, cost->name);
+	for (; *out; out++)
+		if (*out == '_')
+			*out = ' ';
+}
+
+/* What to hold the figures below against. */
+void report_host_costs(FILE *out, const struct trace_meta *m)
+{
+	char name[32];
+
+	for (uint32_t i = 0; i < m->host_cost_count; i++) {
+		host_cost_name(&m->host_costs[i], name, sizeof(name));
+		fprintf(out, "%s%s %" PRIu64, i ? ", " : "  host      ", name, m->host_costs[i].median);
+	}
+	if (m->host_cost_count)
+		fprintf(out, " cycles (medians when it was recorded)\n");
+}
+
 static void text_head(FILE *out, const struct report *r)
 {
 	const struct trace_meta *m = r->meta;
@@ -145,6 +167,7 @@ static void text_head(FILE *out, const struct report *r)
 	fprintf(out, "\n  paging    %s tlb fills,", grouped(m->counters.tlb_fills, a));
 	fprintf(out, " %s flushes, %s view switches\n", grouped(m->counters.tlb_flushes, a),
 	        grouped(m->counters.view_switches, b));
+	report_host_costs(out, m);
 	if (m->counters.leaks)
 		fprintf(out, "  leaks     %s: the guest saw or wrote a lie\n", grouped(m->counters.leaks, a));
 	if (report_selected(r)) {

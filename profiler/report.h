@@ -58,6 +58,8 @@ double report_selected_share(const struct report *r);
 double report_us(const struct report *r, uint64_t cycles);
 /* part / whole in percent, 0 of nothing. */
 double report_percent(uint64_t part, uint64_t whole);
+/* A line of what the recording host charged for what; nothing where that was not measured. */
+void report_host_costs(FILE *out, const struct trace_meta *meta);
 const char *report_model_name(const struct trace_meta *meta);  /* "0/1/3" */
 const char *report_policy_name(const struct trace_meta *meta); /* "catch" */
 /* A string from a trace, fit for a terminal and for JSON: what is not printable ASCII becomes '?'. */

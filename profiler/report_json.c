@@ -22,6 +22,22 @@ static void add_text(cJSON *object, const char *name, const char *text)
 	cJSON_AddStringToObject(object, name, clean);
 }
 
+static void add_host_costs(cJSON *trace, const struct trace_meta *m)
+{
+	cJSON *list = cJSON_AddArrayToObject(trace, "host_costs");
+
+	for (uint32_t i = 0; i < m->host_cost_count; i++) {
+		cJSON *item = cJSON_CreateObject();
+
+		cJSON_AddItemToArray(list, item);
+		add_text(item, "name", m->host_costs[i].name);
+		add_u64(item, "min", m->host_costs[i].min);
+		add_u64(item, "median", m->host_costs[i].median);
+		add_u64(item, "p95", m->host_costs[i].p95);
+		add_u64(item, "samples", m->host_costs[i].samples);
+	}
+}
+
 static void add_trace(cJSON *root, const struct report *r)
 {
 	cJSON *trace = cJSON_AddObjectToObject(root, "trace");
@@ -46,6 +62,7 @@ static void add_trace(cJSON *root, const struct report *r)
 	add_u64(trace, "pack_ns", m->pack_ns);
 	add_u64(trace, "tsc_hz", m->tsc_hz);
 	add_text(trace, "host", m->host);
+	add_host_costs(trace, m);
 }
 
 static void add_counters(cJSON *root, const struct vm_counters *c)

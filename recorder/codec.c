@@ -181,17 +181,18 @@ int codec_unpack_format(const void *value, size_t len, uint32_t *version, char *
 /* ---- meta["header"] ---------------------------------------------------------------------------------------- */
 
 static const struct place header_place = { CONTENT_HEADER, KEY_HEADER, sizeof(KEY_HEADER) - 1 };
-static const uint8_t header_shape[] = { WIRE_SCALAR, WIRE_BYTES,    WIRE_BYTES,  WIRE_BYTES, WIRE_BYTES,
-	                                WIRE_BYTES,  WIRE_REPEATED, WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR };
+static const uint8_t header_shape[] = { WIRE_SCALAR,   WIRE_BYTES,  WIRE_BYTES, WIRE_BYTES,  WIRE_BYTES,   WIRE_BYTES,
+	                                WIRE_REPEATED, WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR, WIRE_REPEATED };
 
 int codec_pack_header(struct codec *c, const struct trace_meta *meta, struct bytes *out)
 {
 	Trace__InputFile files[TRACE_MAX_FILES], *file_list[TRACE_MAX_FILES];
+	Trace__HostCost costs[TRACE_MAX_HOST_COSTS], *cost_list[TRACE_MAX_HOST_COSTS];
 	Trace__Config config = TRACE__CONFIG__INIT;
 	Trace__Header h = TRACE__HEADER__INIT;
 	uint32_t i;
 
-	BUG_ON(meta->file_count > TRACE_MAX_FILES);
+	BUG_ON(meta->file_count > TRACE_MAX_FILES || meta->host_cost_count > TRACE_MAX_HOST_COSTS);
 	config.memory = meta->config.memory;
 	config.model = meta->config.model;
 	config.policy = meta->config.policy;
@@ -209,6 +210,19 @@ int codec_pack_header(struct codec *c, const struct trace_meta *meta, struct byt
 		files[i].hash = meta->files[i].hash;
 		file_list[i] = &files[i];
 	}
+	for (i = 0; i < meta->host_cost_count; i++) {
+		const struct trace_host_cost *from = &meta->host_costs[i];
+
+		trace__host_cost__init(&costs[i]);
+		costs[i].name = text(from->name);
+		costs[i].min = from->min;
+		costs[i].median = from->median;
+		costs[i].p95 = from->p95;
+		costs[i].samples = from->samples;
+		cost_list[i] = &costs[i];
+	}
+	h.n_host_costs = meta->host_cost_count;
+	h.host_costs = cost_list;
 	h.format_version = TRACE_FORMAT_VERSION;
 	h.writer = text(meta->writer);
 	h.engine = text(meta->engine);
@@ -242,6 +256,25 @@ static int take_config(const Trace__Config *in, struct vm_config *out, const cha
 	return 0;
 }
 
+static bool take_host_costs(const Trace__Header *h, struct trace_meta *meta)
+{
+	if (h->n_host_costs > TRACE_MAX_HOST_COSTS)
+		return false;
+	meta->host_cost_count = (uint32_t)h->n_host_costs;
+	for (size_t i = 0; i < h->n_host_costs; i++) {
+		const Trace__HostCost *from = h->host_costs[i];
+		struct trace_host_cost *to = &meta->host_costs[i];
+
+		if (!get_text(to->name, sizeof(to->name), &from->name))
+			return false;
+		to->min = from->min;
+		to->median = from->median;
+		to->p95 = from->p95;
+		to->samples = from->samples;
+	}
+	return true;
+}
+
 static int take_header(const Trace__Header *h, struct trace_meta *meta, const char **why)
 {
 	size_t i;
@@ -264,6 +297,8 @@ static int take_header(const Trace__Header *h, struct trace_meta *meta, const ch
 		f->hash = h->files[i]->hash;
 	}
 	meta->file_count = (uint32_t)h->n_files;
+	if (!take_host_costs(h, meta))
+		return bad(why, "the host's costs are out of range");
 	meta->format_version = h->format_version;
 	meta->created = h->created;
 	meta->tsc_hz = h->tsc_hz;

@@ -23,6 +23,13 @@ struct trace_meta_file { /* an input file of the recording: told, not needed */
 
 #define TRACE_MAX_FILES 16
 
+/* What the recording host charges for something, measured before the first instruction: cycles of its time stamp counter. */
+struct trace_host_cost {
+	char name[32]; /* "fault_round_trip" */
+	uint64_t min, median, p95, samples;
+};
+#define TRACE_MAX_HOST_COSTS 16
+
 /* The header, committed before the first instruction; and the summary, rewritten at each commit. */
 struct trace_meta {
 	uint32_t format_version;
@@ -36,6 +43,8 @@ struct trace_meta {
 	int64_t created; /* seconds since 1970 UTC; not part of the digest */
 	char host[128];  /* host processor; not part of the digest */
 	uint64_t tsc_hz; /* host cycle counter's frequency, 0 unknown; for cost columns */
+	uint32_t host_cost_count;
+	struct trace_host_cost host_costs[TRACE_MAX_HOST_COSTS]; /* not part of the digest */
 
 	/* summary, valid up to the last commit */
 	bool complete;        /* an EV_END was committed */

@@ -16,6 +16,7 @@ int cmd_replay(int argc, const char **argv);
 int cmd_debug(int argc, const char **argv);
 int cmd_profile(int argc, const char **argv);
 int cmd_compare(int argc, const char **argv);
+int cmd_calibrate(int argc, const char **argv);
 int cmd_contrast(int argc, const char **argv);
 int cmd_symbols(int argc, const char **argv);
 int cmd_history(int argc, const char **argv);

@@ -16,6 +16,7 @@ static const struct command commands[] = {
 	{ "debug", cmd_debug, "debug a trace in gdb, forward and backward" },
 	{ "profile", cmd_profile, "say what each event of a trace cost, and where" },
 	{ "compare", cmd_compare, "compare two recordings: a regression gate" },
+	{ "calibrate", cmd_calibrate, "measure what this host charges for faults, system calls, counters" },
 	{ "contrast", cmd_contrast, "run one guest in several ways: what ring 1, real faults, translation cost" },
 	{ "symbols", cmd_symbols, "make a symbol file for gdb from a kernel image or System.map" },
 	{ "history", cmd_history, "what runs cost over time: a store, steps, a gate" },

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tools/calibrate.h"
 #include "tools/recording.h"
 #include "tools/tool.h"
 #include "vmm/emul/emul.h"
@@ -25,6 +26,7 @@ static void fill_meta(struct trace_meta *meta, const struct session *s, const ch
 	meta->created = time(NULL);
 	host_cpu_name(meta->host, sizeof(meta->host));
 	meta->tsc_hz = host_tsc_hz();
+	calibrate_meta(meta, CALIBRATE_BRIEF);
 }
 
 static void on_console(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len)

@@ -284,6 +284,11 @@ static struct trace_meta some_meta(void)
 	meta.files[0].hash = UINT64_MAX;
 	strcpy(meta.files[1].role, "initrd");
 	meta.format_version = TRACE_FORMAT_VERSION;
+	meta.config.engine = ENGINE_TRANSLATE;
+	meta.config.trap = TRAP_FAULT;
+	meta.host_cost_count = 2;
+	meta.host_costs[0] = (struct trace_host_cost){ "system_call", 500, 512, 700, 60 };
+	meta.host_costs[1] = (struct trace_host_cost){ "fault_round_trip", 7000, UINT64_MAX, 9000, 1 };
 	return meta;
 }
 
