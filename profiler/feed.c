@@ -429,6 +429,7 @@ static void look_up_samples(struct feed *f)
 
 	f->now.again = NULL;
 	f->again_bad |= f->samples && !samples;
+	f->now.caller = f->samples ? samples_caller(f->samples, f->total) : 0;
 	if (!samples || n > SAMPLES_RUNS_MAX)
 		return;
 	memcpy(sorted, samples, n * sizeof(*sorted));

@@ -16,6 +16,8 @@
 #include "vmm/bug.h"
 #include "vmm/decode/insn.h"
 
+#define CHAIN_SHOWN 5 /* callers in a table; stacks have all */
+
 struct group_key {
 	uint64_t high, low;
 };
@@ -330,6 +332,52 @@ static void describe_marker(const struct cell_key *c, const struct symbols *symb
 	set(id, 0, "%llu", (unsigned long long)c->head);
 }
 
+/* ---- callers: what a row is takes more than the cell --------------------------------------------------------------- */
+
+static uint64_t symbol_number(const struct symbols *symbols, uint64_t address)
+{
+	uint64_t offset;
+	long index = symbols ? symbols_find(symbols, address, &offset) : -1;
+
+	return index < 0 ? address : (uint64_t)index + (1ull << 33);
+}
+
+/* The same functions all the way up, wherever in them the calls were. */
+static struct group_key key_callers(const struct profile *p, const struct cell_key *c, const struct symbols *symbols)
+{
+	uint64_t up = symbol_number(symbols, c->rip);
+	uint32_t node = (uint32_t)c->other;
+
+	while (node) {
+		uint32_t parent, address = samples_node(p->callers, node, &parent);
+
+		up = (up ^ symbol_number(symbols, address)) * 0x9e3779b97f4a7c15ull;
+		node = parent;
+	}
+	return (struct group_key){ up, (uint64_t)(c->flags & CELL_USER) << 32 | (uint32_t)c->kind << 16 | c->op };
+}
+
+static void describe_function(const struct symbols *symbols, uint64_t address, char *out, size_t size)
+{
+	uint64_t offset;
+	long index = symbols ? symbols_find(symbols, address, &offset) : -1;
+
+	if (index < 0)
+		snprintf(out, size, "%08llx", (unsigned long long)address);
+	else
+		snprintf(out, size, "%.64s", symbols_name(symbols, index));
+}
+
+static void describe_caller(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
+{
+	if (c->flags & CELL_USER)
+		set(id, 0, "[user]");
+	else
+		describe_function(symbols, c->rip, id->text[0], PROFILE_COLUMN_SIZE);
+	set(id, 2, "%s", cell_insn(c));
+	set(id, 3, "%s", cell_kind(c));
+}
+
 static const struct grouping groupings[BY_MAX] = {
 	[BY_INSN] = { "insn", FACET_SITE, { "insn", "kind" }, takes_all, key_insn, describe_insn },
 	[BY_SITE] = { "site", FACET_SITE, { "site", "symbol", "insn", "kind" }, takes_synchronous, key_site, describe_site },
@@ -342,10 +390,16 @@ static const struct grouping groupings[BY_MAX] = {
 	[BY_PAIRSITE] = { "pairsite", FACET_CHAIN, { "first", "second" }, takes_all, key_pair_site, describe_pair_site },
 	[BY_CLUSTER] = { "cluster", FACET_CHAIN, { "site", "symbol", "insn", "kind" }, takes_all, key_cluster, describe_cluster },
 	[BY_TIME] = { "time", FACET_PART, { "part", "icount" }, takes_all, key_time, describe_time },
+	[BY_CALLER] = { "caller",
+	                FACET_CALLER,
+	                { "function", "called from", "insn", "kind" },
+	                takes_synchronous,
+	                key_site,
+	                describe_caller },
 	[BY_MARKER] = { "marker", FACET_PART, { "part", "after" }, takes_all, key_marker, describe_marker },
 };
 const char profile_by_names[] =
-        "insn, site, symbol, port, vector, operand, process, pair, pairsite, cluster, time, marker";
+        "insn, site, symbol, port, vector, operand, process, pair, pairsite, cluster, time, marker, caller";
 
 enum profile_facet profile_by_facet(enum profile_by by)
 {
@@ -365,6 +419,32 @@ const char *profile_by_name(enum profile_by by)
 	return groupings[by].name;
 }
 
+size_t profile_row_callers(const struct profile_table *t, const struct profile_row *row, uint32_t *addresses, size_t room)
+{
+	const struct profile *p = t->profile;
+	uint32_t node = p->callers ? (uint32_t)p->cells[row->cell].key.other : 0;
+	size_t n = 0;
+
+	while (node && n < room)
+		addresses[n++] = samples_node(p->callers, node, &node);
+	return n;
+}
+
+/* "a < b < c", as far as there is room. */
+static void describe_chain(const struct profile_table *t, const struct profile_row *row, char *out, size_t size)
+{
+	uint32_t addresses[CHAIN_SHOWN];
+	size_t n = profile_row_callers(t, row, addresses, CHAIN_SHOWN), used = 0;
+	char name[72];
+
+	for (size_t i = 0; i < n; i++) {
+		describe_function(t->symbols, addresses[i], name, sizeof(name));
+		if (used + strlen(name) + 4 >= size)
+			break;
+		used += (size_t)snprintf(out + used, size - used, "%s%s", i ? " < " : "", name);
+	}
+}
+
 void profile_row_id(const struct profile_table *t, const struct profile_row *row, struct profile_id *out)
 {
 	const struct profile *p = t->profile;
@@ -372,6 +452,8 @@ void profile_row_id(const struct profile_table *t, const struct profile_row *row
 
 	memset(out, 0, sizeof(*out));
 	groupings[t->by].describe(c, t->symbols, out);
+	if (t->by == BY_CALLER)
+		describe_chain(t, row, out->text[1], PROFILE_COLUMN_SIZE);
 	if (t->by == BY_TIME && p->bucket_name)
 		set(out, 1, "%s", p->bucket_name(p->names_self, (uint32_t)c->rip));
 	if (t->by == BY_MARKER && p->segment_name)
@@ -474,7 +556,10 @@ static long make_rows(const struct profile *p, const struct grouping *g, const s
 	for (uint32_t i = 0; i < p->cell_count; i++) {
 		row_of[i] = NO_ROW;
 		if (g->takes(&p->cells[i].key))
-			keyed[count++] = (struct keyed_cell){ g->key(&p->cells[i].key, symbols), i };
+			keyed[count++] = (struct keyed_cell){ p->facet == FACET_CALLER && p->callers
+				                                      ? key_callers(p, &p->cells[i].key, symbols)
+				                                      : g->key(&p->cells[i].key, symbols),
+				                              i };
 	}
 	qsort(keyed, count, sizeof(*keyed), compare_keyed);
 	for (size_t i = 0; i < count; i++) {

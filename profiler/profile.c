@@ -44,6 +44,11 @@ void profile_name_parts(struct profile *p, const char *(*bucket)(void *self, uin
 	p->names_self = self;
 }
 
+void profile_callers(struct profile *p, const struct samples *callers)
+{
+	p->callers = callers;
+}
+
 void profile_destroy(struct profile *p)
 {
 	if (!p)
@@ -265,6 +270,10 @@ int profile_add_context(struct profile *p, const struct event *ev, const struct 
 	switch (p->facet) {
 	case FACET_CHAIN: chain_key(&key, ev, context); break;
 	case FACET_PART: part_key(&key, ev, context); break;
+	case FACET_CALLER:
+		site_key(&key, ev);
+		key.other = context->caller;
+		break;
 	default: site_key(&key, ev); break;
 	}
 	r = cell_find(p, &key, &number);

@@ -16,6 +16,7 @@
 #define RINGSIDE_PROFILER_PROFILE_H
 
 #include "profiler/symbols.h"
+#include "recorder/samples.h"
 #include "recorder/trace.h"
 
 struct profile;
@@ -25,6 +26,7 @@ enum profile_facet {
 	FACET_SITE, /* kind, opcode, address, and what it was about: port, vector, control register, MSR, leaf */
 	FACET_CHAIN, /* the site, the one before when that was close, and the one at which the chain of close events began */
 	FACET_PART, /* the guest's address space, kernel or user; equal parts of the run, by icount; the last marker */
+	FACET_CALLER, /* the site and who called */
 	FACET_MAX
 };
 
@@ -44,6 +46,7 @@ struct profile_context {
 	uint64_t cycles;       /* of the host, over all events before */
 	uint32_t bucket;       /* of time */
 	uint32_t segment;      /* between markers: 0 before the first, ... */
+	uint32_t caller;       /* node of the tree of callers; 0 nobody */
 	const uint32_t *again; /* AGAIN_MAX numbers; NULL: was not measured again */
 };
 
@@ -65,6 +68,8 @@ void profile_costs_bad(struct profile *p);
  * numbers. */
 void profile_name_parts(struct profile *p, const char *(*bucket)(void *self, uint32_t n),
                         const char *(*segment)(void *self, uint32_t n), void *self);
+/* The tree that contexts' `caller` are nodes of. Borrowed: until the last table was looked at. */
+void profile_callers(struct profile *p, const struct samples *callers);
 /* Take a whole trace. progress may be NULL (0..1). */
 int profile_read(struct profile *p, struct trace_reader *r, void (*progress)(void *self, double done), void *self,
                  struct vm_error *err);
@@ -93,6 +98,7 @@ enum profile_by {
 	BY_CLUSTER,
 	BY_TIME,
 	BY_MARKER,
+	BY_CALLER,
 	BY_MAX
 };
 enum profile_facet profile_by_facet(enum profile_by by);
@@ -156,6 +162,9 @@ void profile_samples_free(struct profile_samples *s);
 struct profile_id {
 	char text[PROFILE_COLUMNS][PROFILE_COLUMN_SIZE];
 };
+/* Of a row by caller: the return addresses, innermost first; how many. */
+size_t profile_row_callers(const struct profile_table *t, const struct profile_row *row, uint32_t *addresses,
+                           size_t room);
 void profile_row_id(const struct profile_table *t, const struct profile_row *row, struct profile_id *out);
 
 #endif

@@ -8,8 +8,8 @@
 
 /* What a profile's facet tells events apart by. Compared and hashed as bytes: there is no padding, what a facet does not use is 0. */
 struct cell_key {
-	uint64_t rip;    /* FACET_PART: bucket */
-	uint64_t other;  /* FACET_SITE: operand; FACET_CHAIN: address of the event before; FACET_PART: process */
+	uint64_t rip; /* FACET_PART: bucket */
+	uint64_t other; /* FACET_SITE: operand; FACET_CHAIN: address of the event before; FACET_PART: process; FACET_CALLER: node */
 	uint64_t head;   /* FACET_CHAIN: address at which the chain began; FACET_PART: segment */
 	uint32_t detail; /* port, page of MMIO, vector; 0 for other kinds */
 	uint16_t op, other_op, head_op;
@@ -51,6 +51,7 @@ struct profile {
 	enum profile_facet facet;
 	const char *(*bucket_name)(void *self, uint32_t n), *(*segment_name)(void *self, uint32_t n);
 	void *names_self;
+	const struct samples *callers;
 	bool sorted; /* samples are in ascending order of cost */
 	bool costs_ok;
 	uint64_t kinds[EV_KIND_MAX];

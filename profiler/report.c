@@ -318,8 +318,8 @@ static void text_again(FILE *out, const struct report *r)
 	fprintf(out,
 	        "Behind the bar: measured again %" PRIu64
 	        " times by replay (engine %s, %s). Of each event the minimum, the median and\n"
-	        "the median's 95 %% interval over its samples, averaged over the row's events: entry, decode and "
-	        "emulation, without devices and log.\n",
+	        "the median's 95 %% interval over its samples, averaged over the row's events; without devices "
+	        "and log.\n",
 	        a->runs, a->engine, a->host);
 	if (a->runs < REPORT_AGAIN_ENOUGH)
 		fprintf(out, "With fewer than %d samples LOW and HIGH are their range.\n", REPORT_AGAIN_ENOUGH);

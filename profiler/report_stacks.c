@@ -3,7 +3,8 @@
  * (callgrind_annotate, KCachegrind).
  *
  * Both want every place apart, so the report's first two tables are by site and by instruction, whole; the second has what no instruction
- * caused. A guest's own call chain is not in a trace: a stack here is run, VMM, function, instruction, phase. Its values add up to the run.
+ * caused. A stack is run, VMM, function, instruction, phase; where a replay has looked at the guest's frame pointers (replayer/callers.h) the first
+ * table is by caller, and the functions that called come before. The values add up to the run.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -14,6 +15,7 @@
 
 enum { SITE_ADDRESS, SITE_SYMBOL, SITE_INSN, SITE_KIND };
 enum { INSN_INSN, INSN_KIND };
+enum { CALLER_FUNCTION };
 
 static bool asynchronous(const char *kind)
 {
@@ -39,6 +41,22 @@ static void function_of(const char *symbol, char *out, size_t size)
 
 /* ---- folded ------------------------------------------------------------------------------------------------------ */
 
+/* Outermost first, each with a ';' after it. */
+static void folded_callers(const struct profile_table *t, const struct profile_row *row, char *out, size_t size)
+{
+	uint32_t addresses[64];
+	size_t n = t->by == BY_CALLER ? profile_row_callers(t, row, addresses, 64) : 0, used = 0;
+
+	out[0] = 0;
+	while (n-- > 0 && used + PROFILE_COLUMN_SIZE < size) {
+		uint64_t offset;
+		long index = t->symbols ? symbols_find(t->symbols, addresses[n], &offset) : -1;
+
+		used += index < 0 ? (size_t)snprintf(out + used, size - used, "%08x;", addresses[n])
+		                  : (size_t)snprintf(out + used, size - used, "%.80s;", symbols_name(t->symbols, index));
+	}
+}
+
 static void folded_row(FILE *out, const char *function, const char *what, const struct profile_row *row)
 {
 	for (int ph = PH_OWN; ph < PH_MAX; ph++)
@@ -51,7 +69,9 @@ int report_folded(FILE *out, const struct report *r)
 {
 	struct report_phase phases[REPORT_PHASES];
 	struct profile_id id;
-	char function[PROFILE_COLUMN_SIZE], what[2 * PROFILE_COLUMN_SIZE];
+	char function[PROFILE_COLUMN_SIZE], what[2 * PROFILE_COLUMN_SIZE], stack[64 * PROFILE_COLUMN_SIZE];
+	bool callers = r->tables[0].by == BY_CALLER;
+	size_t used;
 
 	report_phases(r, phases);
 	for (int ph = 0; ph < REPORT_PHASES; ph++)
@@ -59,9 +79,12 @@ int report_folded(FILE *out, const struct report *r)
 			fprintf(out, "run;%s %" PRIu64 "\n", phases[ph].title, phases[ph].cycles);
 	for (size_t i = 0; i < r->tables[0].row_count; i++) {
 		profile_row_id(&r->tables[0], &r->tables[0].rows[i], &id);
-		function_of(id.text[SITE_SYMBOL], function, sizeof(function));
+		function_of(id.text[callers ? CALLER_FUNCTION : SITE_SYMBOL], function, sizeof(function));
 		snprintf(what, sizeof(what), "%s %s", id.text[SITE_INSN], id.text[SITE_KIND]);
-		folded_row(out, function, what, &r->tables[0].rows[i]);
+		folded_callers(&r->tables[0], &r->tables[0].rows[i], stack, sizeof(stack));
+		used = strlen(stack);
+		snprintf(stack + used, sizeof(stack) - used, "%s", function);
+		folded_row(out, stack, what, &r->tables[0].rows[i]);
 	}
 	for (size_t i = 0; i < r->tables[1].row_count; i++) {
 		profile_row_id(&r->tables[1], &r->tables[1].rows[i], &id);

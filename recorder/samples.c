@@ -1,8 +1,8 @@
 /*
  * samples.c - see samples.h.
  *
- * A value is a block of one run: of up to BLOCK events first all lowest bytes, then the next higher, ..., in an envelope. Its key is the number of the
- * block's first event, then the run: a reader that goes through the events finds all runs of a block together. The key "info" comes last: without it
+ * A value is a block of one stream: of up to BLOCK numbers first all lowest bytes, then the next higher, ..., in an envelope. Its key is the number of the
+ * block's first event, then the stream: a reader that goes through the events finds all runs of a block together. The key "info" comes last: without it
  * there are no samples.
  */
 #include "recorder/samples.h"
@@ -22,7 +22,7 @@
 #define MOVE_BYTES (16u << 20) /* a transaction of a move is not longer */
 #define MOVE_PUTS 256
 
-_Static_assert(sizeof(struct samples_info) == 7 * 8 + 128 + 24, "stored as it is");
+_Static_assert(sizeof(struct samples_info) == 8 * 8 + 128 + 24, "stored as it is");
 
 static void block_key(uint8_t key[KEY_BYTES], uint64_t seq, uint32_t run)
 {
@@ -48,7 +48,7 @@ struct samples_writer {
 	struct db *db;
 	struct envelope *envelope;
 	char trace[4096], path[4096 + sizeof(SAMPLES_SUFFIX)];
-	uint32_t cost[BLOCK], count, run;
+	uint32_t value[BLOCK], count, stream;
 	uint8_t planes[4 * BLOCK];
 	uint64_t seq; /* of the block's first event */
 	int failed;
@@ -121,28 +121,32 @@ static void flush(struct samples_writer *w)
 		return;
 	for (unsigned byte = 0; byte < 4; byte++)
 		for (uint32_t i = 0; i < w->count; i++)
-			w->planes[byte * w->count + i] = (uint8_t)(w->cost[i] >> (8 * byte));
-	block_key(key, w->seq, w->run);
+			w->planes[byte * w->count + i] = (uint8_t)(w->value[i] >> (8 * byte));
+	block_key(key, w->seq, w->stream);
 	w->failed = put_sealed(w, key, sizeof(key), w->planes, 4u * w->count, &w->why);
 	w->seq += w->count;
 	w->count = 0;
 }
 
-void samples_add(struct samples_writer *w, uint32_t cost)
+void samples_begin(struct samples_writer *w, uint32_t stream)
 {
-	w->cost[w->count++] = cost;
+	w->stream = stream;
+	w->seq = 0;
+	w->count = 0;
+}
+
+void samples_add(struct samples_writer *w, uint32_t value)
+{
+	w->value[w->count++] = value;
 	if (w->count == BLOCK) {
 		flush(w);
 		w->count = 0;
 	}
 }
 
-int samples_end_run(struct samples_writer *w, struct vm_error *err)
+int samples_end(struct samples_writer *w, struct vm_error *err)
 {
 	flush(w);
-	w->run++;
-	w->seq = 0;
-	w->count = 0;
 	return w->failed ? vm_fail(err, w->failed, "%s", w->why.text) : 0;
 }
 
@@ -227,7 +231,9 @@ struct samples {
 	struct samples_info info;
 	uint64_t block; /* whose samples these are; UINT64_MAX none */
 	bool block_ok;
-	uint32_t *cost; /* BLOCK rows of info.runs */
+	uint32_t *cost;   /* BLOCK rows of info.runs */
+	uint32_t *caller; /* BLOCK */
+	uint32_t *node;   /* pairs: parent, address */
 };
 
 static bool text_ends(const char *text, size_t size)
@@ -251,7 +257,7 @@ static int read_info(struct samples *s, const struct trace_meta *meta, struct vm
 		return vm_fail(err, -EBADMSG, "samples[info]: %s", rc ? why : "of another length");
 	memcpy(&s->info, s->opened.payload.data, sizeof(s->info));
 	if (!s->info.runs || s->info.runs > SAMPLES_RUNS_MAX || !text_ends(s->info.host, sizeof(s->info.host)) ||
-	    !text_ends(s->info.engine, sizeof(s->info.engine)))
+	    !text_ends(s->info.engine, sizeof(s->info.engine)) || s->info.nodes > SAMPLES_NODES_MAX)
 		return vm_fail(err, -EBADMSG, "samples[info]: out of range");
 	if (s->info.digest != meta->digest || s->info.events != meta->events)
 		return vm_fail(err, -EBADMSG, "samples[info]: they are of another trace");
@@ -275,6 +281,47 @@ static int find_info(struct samples *s, struct trace_reader *r, struct vm_error 
 	return rc ? rc : read_info(s, trace_reader_meta(r), err);
 }
 
+/* One block of a stream into out[0], out[step], ... */
+static bool load_stream(struct samples *s, uint64_t first, uint32_t count, uint32_t stream, uint32_t *out, size_t step)
+{
+	uint8_t key[KEY_BYTES];
+	const uint8_t *plane;
+	const char *why;
+	const void *value;
+	size_t len;
+
+	block_key(key, first, stream);
+	if (db_get(s->db, DB_SAMPLES, key, sizeof(key), &value, &len, NULL) <= 0 ||
+	    envelope_open(s->envelope, CONTENT_SAMPLES, key, sizeof(key), value, len, 4u * BLOCK, &s->opened, &why) ||
+	    s->opened.payload.len != 4u * count)
+		return false;
+	plane = s->opened.payload.data;
+	for (uint32_t i = 0; i < count; i++)
+		out[i * step] = (uint32_t)plane[i] | (uint32_t)plane[count + i] << 8 |
+		                (uint32_t)plane[2 * count + i] << 16 | (uint32_t)plane[3 * count + i] << 24;
+	return true;
+}
+
+/* The tree must be one: whatever a node returns to was there before it. Without that there are no callers. */
+static int load_nodes(struct samples *s)
+{
+	uint64_t numbers = 2 * s->info.nodes;
+	bool good = s->info.nodes > 0;
+
+	s->caller = malloc(sizeof(*s->caller) * BLOCK);
+	s->node = malloc(sizeof(*s->node) * (numbers + 1));
+	if (!s->caller || !s->node)
+		return -ENOMEM;
+	for (uint64_t at = 0; good && at < numbers; at += BLOCK)
+		good = load_stream(s, at, numbers - at < BLOCK ? (uint32_t)(numbers - at) : BLOCK, SAMPLES_NODES,
+		                   s->node + at, 1);
+	for (uint64_t n = 1; good && n < s->info.nodes; n++)
+		good = s->node[2 * n] < n;
+	if (!good)
+		s->info.nodes = 0;
+	return 0;
+}
+
 int samples_open(struct samples **out, struct trace_reader *r, struct vm_error *err)
 {
 	struct samples *s = calloc(1, sizeof(*s));
@@ -289,7 +336,7 @@ int samples_open(struct samples **out, struct trace_reader *r, struct vm_error *
 	if (rc > 0) {
 		s->block = UINT64_MAX;
 		s->cost = malloc(sizeof(*s->cost) * BLOCK * s->info.runs);
-		rc = s->cost ? rc : -ENOMEM;
+		rc = s->cost && !load_nodes(s) ? rc : -ENOMEM;
 	}
 	if (rc > 0) {
 		*out = s;
@@ -307,33 +354,14 @@ void samples_close(struct samples *s)
 	bytes_free(&s->opened.payload);
 	envelope_destroy(s->envelope);
 	free(s->cost);
+	free(s->caller);
+	free(s->node);
 	free(s);
 }
 
 const struct samples_info *samples_info(const struct samples *s)
 {
 	return &s->info;
-}
-
-static bool load_run(struct samples *s, uint64_t first, uint32_t count, uint32_t run)
-{
-	uint8_t key[KEY_BYTES];
-	const uint8_t *plane;
-	const char *why;
-	const void *value;
-	size_t len;
-
-	block_key(key, first, run);
-	if (db_get(s->db, DB_SAMPLES, key, sizeof(key), &value, &len, NULL) <= 0 ||
-	    envelope_open(s->envelope, CONTENT_SAMPLES, key, sizeof(key), value, len, 4u * BLOCK, &s->opened, &why) ||
-	    s->opened.payload.len != 4u * count)
-		return false;
-	plane = s->opened.payload.data;
-	for (uint32_t i = 0; i < count; i++)
-		s->cost[i * s->info.runs + run] = (uint32_t)plane[i] | (uint32_t)plane[count + i] << 8 |
-		                                  (uint32_t)plane[2 * count + i] << 16 |
-		                                  (uint32_t)plane[3 * count + i] << 24;
-	return true;
 }
 
 static void load_block(struct samples *s, uint64_t first)
@@ -344,7 +372,9 @@ static void load_block(struct samples *s, uint64_t first)
 	s->block = first;
 	s->block_ok = true;
 	for (uint32_t run = 0; run < s->info.runs && s->block_ok; run++)
-		s->block_ok = load_run(s, first, count, run);
+		s->block_ok = load_stream(s, first, count, SAMPLES_RUN + run, s->cost + run, s->info.runs);
+	if (!s->info.nodes || !load_stream(s, first, count, SAMPLES_CALLERS, s->caller, 1))
+		memset(s->caller, 0, count * sizeof(*s->caller));
 }
 
 const uint32_t *samples_at(struct samples *s, uint64_t seq)
@@ -356,4 +386,23 @@ const uint32_t *samples_at(struct samples *s, uint64_t seq)
 	if (s->block != first)
 		load_block(s, first);
 	return s->block_ok ? s->cost + (seq - first) * s->info.runs : NULL;
+}
+
+uint32_t samples_caller(struct samples *s, uint64_t seq)
+{
+	uint64_t first = seq - seq % BLOCK;
+	uint32_t node;
+
+	if (seq >= s->info.events)
+		return 0;
+	if (s->block != first)
+		load_block(s, first);
+	node = s->caller[seq - first];
+	return node < s->info.nodes ? node : 0;
+}
+
+uint32_t samples_node(const struct samples *s, uint32_t node, uint32_t *parent)
+{
+	*parent = node ? s->node[2u * node] : 0;
+	return node ? s->node[2u * node + 1] : 0;
 }

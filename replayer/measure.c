@@ -10,6 +10,8 @@
 #include <time.h>
 #include <x86intrin.h>
 
+#include "replayer/callers.h"
+
 #define PLAIN_RUNS 3 /* without a clock */
 
 struct measurement {
@@ -18,7 +20,9 @@ struct measurement {
 	struct samples_writer *writer;
 	uint64_t events, costs; /* in the trace; told in this run */
 	uint32_t *cost;         /* of this run: packing them is not part of it */
-	unsigned done;          /* runs of both kinds */
+	struct replay *replay;  /* the present one */
+	struct callers *callers;
+	unsigned done; /* runs of all kinds */
 	uint64_t timed[SAMPLES_RUNS_MAX], plain[PLAIN_RUNS];
 	unsigned timed_count, plain_count;
 };
@@ -37,7 +41,7 @@ static void on_progress(void *self, double done)
 	struct measurement *m = self;
 
 	if (m->options->progress)
-		m->options->progress(m->options->self, (m->done + done) / (m->options->runs + PLAIN_RUNS));
+		m->options->progress(m->options->self, (m->done + done) / (m->options->runs + PLAIN_RUNS + 1));
 }
 
 /* Of this thread, ns. */
@@ -105,9 +109,53 @@ static int one_run(struct measurement *m, bool timed, struct replay_result *resu
 	if (m->costs < m->events)
 		return vm_fail(err, -EBADMSG, "the replay tells of %llu events, the trace has %llu",
 		               (unsigned long long)m->costs, (unsigned long long)m->events);
+	samples_begin(m->writer, SAMPLES_RUN + m->timed_count - 1);
 	for (uint64_t i = 0; i < m->events; i++)
 		samples_add(m->writer, m->cost[i]);
-	return samples_end_run(m->writer, err);
+	return samples_end(m->writer, err);
+}
+
+static void on_event(void *self, const struct event *ev)
+{
+	struct measurement *m = self;
+
+	callers_add(m->callers, replay_vm(m->replay), ev);
+}
+
+static int keep_callers(struct measurement *m, struct vm_error *err)
+{
+	int rc;
+
+	samples_begin(m->writer, SAMPLES_CALLERS);
+	for (uint64_t i = 0; i < m->events; i++)
+		samples_add(m->writer, i < callers_events(m->callers) ? callers_of(m->callers, i) : 0);
+	rc = samples_end(m->writer, err);
+	samples_begin(m->writer, SAMPLES_NODES);
+	for (uint32_t n = 0; n < callers_nodes(m->callers); n++) {
+		samples_add(m->writer, callers_parent(m->callers, n));
+		samples_add(m->writer, callers_address(m->callers, n));
+	}
+	return rc ? rc : samples_end(m->writer, err);
+}
+
+/* A run of its own: looking at stacks takes time. */
+static int callers_run(struct measurement *m, struct replay_result *result, struct vm_error *err)
+{
+	const struct replay_options options = {
+		.to = UINT64_MAX, .progress = on_progress, .event = on_event, .self = m, .engine = m->options->engine
+	};
+	int rc;
+
+	m->callers = callers_create(m->events);
+	if (!m->callers)
+		return vm_fail(err, -ENOMEM, "out of memory");
+	rc = replay_create(&m->replay, m->reader, &options, err);
+	if (rc)
+		return rc;
+	rc = replay_run(m->replay, result, err);
+	replay_destroy(m->replay);
+	m->done++;
+	return rc || result->divergence.diverged ? rc : keep_callers(m, err);
 }
 
 /* The runs without a clock are spread over the others: a host's speed drifts. */
@@ -138,6 +186,7 @@ static void fill_info(struct measurement *m, struct samples_info *info)
 	info->timed_ns = median(m->timed, m->timed_count);
 	info->plain_ns = median(m->plain, m->plain_count);
 	info->clock_cycles = clock_cycles();
+	info->nodes = callers_nodes(m->callers);
 	snprintf(info->host, sizeof(info->host), "%s", m->options->host);
 	snprintf(info->engine, sizeof(info->engine), "%s%s",
 	         m->options->engine ? vm_engine_name(*m->options->engine) : meta->engine,
@@ -158,9 +207,12 @@ int measure(const char *trace, const struct measure_options *options, struct mea
 	rc = rc ? rc : samples_create(&m.writer, trace, err);
 	rc = rc ? rc : all_runs(&m, &result->run, err);
 	if (!rc && !result->run.divergence.diverged)
+		rc = callers_run(&m, &result->run, err);
+	if (!rc && !result->run.divergence.diverged)
 		fill_info(&m, &result->info);
 	trace_reader_close(m.reader);
 	free(m.cost);
+	callers_destroy(m.callers);
 	if (rc || result->run.divergence.diverged) {
 		samples_discard(m.writer);
 		return rc;

@@ -97,6 +97,8 @@ static void verified(void *self, const struct event *ev, uint64_t seq)
 
 	if (r->console.told < r->console.parts)
 		tell_console(r, ev->icount);
+	if (r->options.event)
+		r->options.event(r->options.self, ev);
 	if (r->options.progress && (seq + 1) % PROGRESS_EVENTS == 0)
 		r->options.progress(r->options.self, (double)(seq + 1) / (double)events);
 }

@@ -20,6 +20,8 @@ struct replay_options {
 	void (*progress)(void *self, double done);
 	/* What each event cost in this run, in order. May be NULL: then no clock is read. */
 	void (*cost)(void *self, const struct event_cost *cost);
+	/* Each event that was verified, the VM being where it happened. May be NULL. */
+	void (*event)(void *self, const struct event *ev);
 	void *self;
 	const enum engine_kind *engine; /* NULL: the one that recorded */
 	bool hardfaults;                /* privileged instructions really fault, in translated code */

@@ -223,6 +223,24 @@ static int compare_inputs(struct compare_inputs *in, struct compare_options *o, 
 	return status;
 }
 
+/* A comparison looks at what each event was, not at what it followed or when. */
+static int parse_groupings(const char *list, enum profile_by by[BY_MAX], size_t *count)
+{
+	int status = tool_parse_by(list, by, count);
+	size_t kept = 0;
+
+	for (size_t i = 0; status == OPTIONS_GO && i < *count; i++) {
+		if (profile_by_facet(by[i]) == FACET_SITE)
+			by[kept++] = by[i];
+		else if (strcmp(list, "all"))
+			return tool_error(TOOL_USAGE,
+			                  "--by %s: is not compared; insn, site, symbol, port, vector, operand are",
+			                  profile_by_name(by[i]));
+	}
+	*count = kept;
+	return status;
+}
+
 static int run_compare(const struct compare_cli *cli, const char **args)
 {
 	report_fn *report = find_format(cli->format ? cli->format : "text");
@@ -242,7 +260,7 @@ static int run_compare(const struct compare_cli *cli, const char **args)
 		return tool_error(TOOL_USAGE, "--plot %s: must end in .png or .svg, or be - for the terminal", cli->plot);
 	status = parse_options(cli, &o);
 	if (status == OPTIONS_GO)
-		status = tool_parse_by(cli->by ? cli->by : "insn,port,vector", by, &o.by_count);
+		status = parse_groupings(cli->by ? cli->by : "insn,port,vector", by, &o.by_count);
 	if (status != OPTIONS_GO)
 		return status;
 	status = open_names(&in, cli);

@@ -264,8 +264,10 @@ static void set_destroy(struct profile_set *set)
 		profile_destroy(set->list[i]);
 }
 
-static void set_names(const struct profile_set *set, struct feed *feed)
+static void set_names(const struct profile_set *set, struct feed *feed, const struct samples *samples)
 {
+	if (set->of[FACET_CALLER])
+		profile_callers(set->of[FACET_CALLER], samples);
 	if (set->of[FACET_PART])
 		profile_name_parts(set->of[FACET_PART], feed_bucket_name, feed_segment_name, feed);
 }
@@ -364,19 +366,42 @@ static int stream_events(struct feed *feed, const struct trace_meta *meta, const
 	return TOOL_OK;
 }
 
-static int profile_reader(struct report r, struct trace_reader *reader, const struct profile_plan *plan,
+/* Stacks take who called where that is known; a table of it is an error where it is not. */
+static int plan_callers(struct profile_plan *plan, const struct samples *samples, const char *path)
+{
+	bool known = samples && samples_info(samples)->nodes;
+
+	if (known && plan->report == report_folded)
+		plan->by[0] = BY_CALLER;
+	for (size_t i = 0; i < plan->by_count && !known; i++)
+		if (plan->by[i] == BY_CALLER)
+			return tool_error(
+			        TOOL_USAGE,
+			        "--by caller: %s does not say who called; `ringside replay --measure 1 %s` finds out",
+			        path, path);
+	return OPTIONS_GO;
+}
+
+static int profile_reader(struct report r, struct trace_reader *reader, const struct profile_plan *asked,
                           const struct symbols *symbols)
 {
 	struct profile_pictures pictures = { .mark_count = 0 };
 	struct profile_set set = { .count = 0 };
 	struct feed *feed;
-	struct feed_options options = plan->feed;
+	struct feed_options options = asked->feed;
+	struct profile_plan own = *asked;
+	const struct profile_plan *plan = &own;
 	struct samples *samples = NULL;
 	struct vm_error err, note;
 	int status, rc = samples_open(&samples, reader, &note);
 
 	if (rc < 0)
 		return tool_fail(rc, &note);
+	status = plan_callers(&own, samples, r.path);
+	if (status != OPTIONS_GO) {
+		samples_close(samples);
+		return status;
+	}
 	options.samples = samples;
 	rc = feed_open(&feed, reader, &options, &err);
 	if (rc)
@@ -397,7 +422,7 @@ static int profile_reader(struct report r, struct trace_reader *reader, const st
 	if (rc) {
 		status = tool_fail(rc, &err);
 	} else {
-		set_names(&set, feed);
+		set_names(&set, feed, samples);
 		r.selection = feed_selection(feed);
 		r.total_events = feed_total(feed);
 		note_samples(&r, samples, feed, &note);
@@ -448,7 +473,7 @@ int cmd_profile(int argc, const char **argv)
 		{ "by", 0, POPT_ARG_STRING, &o.by, 0,
 		  "Groupings: insn, site, symbol, port, vector, operand, process, pair, pairsite, cluster, time, "
 		  "marker, "
-		  "or all (insn)",
+		  "caller (once replay --measure has looked), or all but that (insn)",
 		  "LIST" },
 		{ "format", 0, POPT_ARG_STRING, &o.format, 0, "Form of the report (text)",
 		  "text|json|csv|pb|html|folded|callgrind|trace-event" },

@@ -26,7 +26,7 @@ int tool_parse_by(const char *list, enum profile_by by[BY_MAX], size_t *count)
 
 	*count = 0;
 	if (!strcmp(list, "all")) {
-		while (*count < BY_MAX) {
+		while (*count < BY_CALLER) { /* what every trace has */
 			by[*count] = (enum profile_by) * count;
 			++*count;
 		}

@@ -61,12 +61,12 @@ void top_cost(struct top *t, const struct event_cost *cost)
 {
 	uint64_t sum = 0;
 
-	for (int ph = 0; ph < PH_MAX; ph++)
-		if (ph != PH_GUEST)
-			sum += cost->cycles[ph];
+	for (int ph = 0; ph < PH_OWN; ph++)
+		t->guest += cost->cycles[ph];
+	for (int ph = PH_OWN; ph < PH_MAX; ph++)
+		sum += cost->cycles[ph];
 	t->last->cycles += sum;
 	t->outside += sum;
-	t->guest += cost->cycles[PH_GUEST];
 }
 
 static int dearer(const void *a, const void *b)

@@ -47,6 +47,8 @@ verdict "an argument is missing" 2 1
 verdict "--alpha 2" 2 --alpha 2 1 2
 verdict "--effect x" 2 --effect x 1 2
 verdict "--by nothing" 2 --by nothing 1 2
+verdict "--by pair" 2 --by pair 1 2
+verdict "--by operand" 0 --by operand 1 2
 verdict "--allow nothing" 2 --allow nothing 1 2
 verdict "-h" 0 -h
 done_checks

@@ -10,6 +10,8 @@ profile() { "$RINGSIDE" profile --limit 0 --by insn,site,pair --format json "$tr
 
 "$RINGSIDE" record -o "$trace" --serial none "$BUILD/guests/count.elf" </dev/null 2>"$scratch/err"
 ok "record" equal $? 33
+"$RINGSIDE" profile --by caller "$trace" >"$scratch/out" 2>"$scratch/err"
+ok "nobody looked who called" equal $? 2
 profile
 ok "not measured again: no such figures" json '(.again | not) and all(.tables[].rows[]; .again | not)' "$scratch/profile"
 digest=$(jq -r .trace.digest "$scratch/profile")
@@ -29,6 +31,14 @@ ok "nothing is left beside it" equal "$(find "$scratch" -name 'count.trace?*')" 
 ok "the text says how" grep -q '^Measuring costs: a replay that reads the clock takes ' "$scratch/text"
 "$RINGSIDE" profile --format csv "$trace" >"$scratch/csv"
 ok "CSV has the columns" grep -q ',again_min,again_median,again_low,again_high$' "$scratch/csv"
+
+chain() { "$RINGSIDE" profile --symbols "$BUILD/guests/count.elf" "$@" "$trace"; }
+chain --by caller --limit 0 --format json >"$scratch/callers"
+ok "who called" json '[.tables[0].rows[] | select(.function == "count_chained_15") | [.count, .insn, (."called from" | split(" < ")[:2])]] == [[15, "in", ["chain_middle", "chain_outer"]]]' "$scratch/callers"
+ok "callers add up to what instructions did" json '([.tables[0].rows[].count] | add) == .tables[0].count and .tables[0].count > 500' "$scratch/callers"
+chain --format folded >"$scratch/folded"
+ok "stacks have the callers" grep -qE '^run;VMM;([^;]+;)*chain_outer;chain_middle;count_chained_15;in pio;emulate ' "$scratch/folded"
+ok "and add up to the run" equal "$(awk '{ sum += $NF } END { printf "%.0f", sum }' "$scratch/folded")" "$(jq .run_cycles "$scratch/profile")"
 
 measure 2 --engine interp "$trace"
 ok "again, replacing what there was" equal $? 0

@@ -82,6 +82,19 @@ static void exceptions(void)
 	}
 }
 
+/* Three functions with frame pointers, one inside the other. */
+#define FRAMED(name, body)                                                                                             \
+	".globl " name "\n.type " name ", @function\n" name ":\npushl %ebp\nmovl %esp, %ebp\n" body "popl %ebp\nret\n"
+__asm__(".text\n" FRAMED("chain_outer", "call chain_middle\nnop\n") FRAMED("chain_middle", "call chain_inner\nnop\n")
+                FRAMED("chain_inner", PLACE("chained", 15) "inb $0x88, %al\n"));
+void chain_outer(void);
+
+static void callers(void)
+{
+	for (unsigned i = 0; i < 15; i++)
+		chain_outer();
+}
+
 static void between_marks(void)
 {
 	print("mark one\n");
@@ -100,5 +113,6 @@ void guest_main(void)
 	clusters();
 	processes();
 	exceptions();
+	callers();
 	between_marks();
 }
