@@ -12,6 +12,7 @@
 #include "replayer/replay.h"
 #include "tools/commands.h"
 #include "tools/console.h"
+#include "tools/engine.h"
 #include "tools/event_text.h"
 #include "tools/options.h"
 #include "tools/tool.h"
@@ -121,14 +122,14 @@ static int report(const struct replay_cli *cli, const char *path, const struct r
 
 static int replay_trace(struct replay_cli *cli, const char *path)
 {
-	enum engine_kind engine = (enum engine_kind)options_choice(cli->engine, "interp", "translate");
+	enum engine_kind engine;
 	const struct replay_options options = {
 		.to = cli->to_icount,
 		.seek = cli->seek,
 		.console = on_console,
 		.progress = on_progress,
 		.self = cli,
-		.engine = cli->engine ? &engine : NULL,
+		.engine = &engine,
 		.hardfaults = options_choice(cli->trap, "call", "fault") == 1,
 	};
 	struct trace_reader *reader;
@@ -139,6 +140,7 @@ static int replay_trace(struct replay_cli *cli, const char *path)
 
 	if (rc)
 		return tool_fail(rc, &err);
+	engine = tool_engine(cli->engine, trace_reader_meta(reader)->config.engine);
 	progress_begin(&cli->progress, "replaying");
 	cli->progress.on &= !console_on_stdout(cli->console);
 	rc = replay_create(&replay, reader, &options, &err);
@@ -222,8 +224,8 @@ static int run_replay(struct replay_cli *cli, const char *path)
 	cli->to_icount = UINT64_MAX;
 	if (cli->to && !tool_parse_count(cli->to, &cli->to_icount))
 		return tool_error(TOOL_USAGE, "--to %s: must be an icount", cli->to);
-	if (options_choice(cli->engine, "interp", "translate") < 0)
-		return tool_error(TOOL_USAGE, "--engine %s: must be interp or translate", cli->engine);
+	if (tool_check_engine(cli->engine) != OPTIONS_GO)
+		return TOOL_USAGE;
 	if (options_choice(cli->trap, "call", "fault") < 0)
 		return tool_error(TOOL_USAGE, "--trap %s: must be call or fault", cli->trap);
 	if (options_choice(cli->format, "text", "json") < 0)
@@ -252,7 +254,7 @@ int cmd_replay(int argc, const char **argv)
 		  "stdio|file:F|none" },
 		{ "format", 0, POPT_ARG_STRING, &cli.format, 0, "Form of the result (text)", "text|json" },
 		{ "engine", 0, POPT_ARG_STRING, &cli.engine, 0, "What runs guest instructions (what recorded)",
-		  "interp|translate" },
+		  ENGINE_WORDS },
 		{ "trap", 0, POPT_ARG_STRING, &cli.trap, 0,
 		  "Translated code's privileged instructions call the VMM, or fault (call)", "call|fault" },
 		{ "measure", 0, POPT_ARG_STRING, &cli.measure, 0,

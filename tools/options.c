@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/engine.h"
 #include "tools/options.h"
 #include "tools/tool.h"
 
@@ -108,8 +109,7 @@ void machine_options_table(struct machine_options *m, struct poptOption table[MA
 		  "0/1/3|0/3/3" },
 		{ "sensitive", 0, POPT_ARG_STRING, &m->sensitive, 0,
 		  "Catch sensitive instructions, or let them lie (catch)", "catch|leak" },
-		{ "engine", 0, POPT_ARG_STRING, &m->engine, 0, "What runs guest instructions (interp)",
-		  "interp|translate" },
+		{ "engine", 0, POPT_ARG_STRING, &m->engine, 0, "What runs guest instructions (translate)", ENGINE_WORDS },
 		{ "trap", 0, POPT_ARG_STRING, &m->trap, 0,
 		  "Translated code's privileged instructions call the VMM, or fault on the host's processor (call)",
 		  "call|fault" },
@@ -139,7 +139,6 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 {
 	int model = options_choice(m->model, "0/1/3", "0/3/3");
 	int policy = options_choice(m->sensitive, "catch", "leak");
-	int engine = options_choice(m->engine, "interp", "translate");
 	int trap = options_choice(m->trap, "call", "fault");
 
 	vm_config_init(config);
@@ -150,12 +149,10 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 		return bad_value("model", m->model, "0/1/3 or 0/3/3");
 	if (policy < 0)
 		return bad_value("sensitive", m->sensitive, "catch or leak");
-	if (engine < 0)
-		return bad_value("engine", m->engine, "interp or translate");
+	if (tool_check_engine(m->engine) != OPTIONS_GO)
+		return TOOL_USAGE;
 	if (trap < 0)
 		return bad_value("trap", m->trap, "call or fault");
-	if (trap == TRAP_FAULT && engine != ENGINE_TRANSLATE)
-		return tool_error(TOOL_USAGE, "--trap fault: only translated code can fault: needs --engine translate");
 	if (options_choice(m->clock, "icount", "host") < 0)
 		return bad_value("clock", m->clock, "icount or host");
 	if (options_choice(m->format, "text", "json") < 0)
@@ -166,7 +163,9 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 		return bad_value("serial", m->serial, "stdio, file:NAME or none");
 	config->model = (enum ring_model)model;
 	config->policy = (enum sensitive_policy)policy;
-	config->engine = (enum engine_kind)engine;
+	config->engine = tool_engine(m->engine, ENGINE_TRANSLATE);
 	config->trap = (enum trap_kind)trap;
+	if (trap == TRAP_FAULT && config->engine != ENGINE_TRANSLATE)
+		return tool_error(TOOL_USAGE, "--trap fault: only translated code can fault: needs --engine translate");
 	return OPTIONS_GO;
 }

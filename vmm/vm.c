@@ -32,6 +32,7 @@ void vm_config_init(struct vm_config *config)
 {
 	*config = (struct vm_config){
 		.memory = VM_MEMORY_DEFAULT,
+		.engine = engine_can_translate() ? ENGINE_TRANSLATE : ENGINE_INTERP,
 		.ns_per_insn = NS_PER_INSN_DEFAULT,
 		.ns_per_fault = NS_PER_FAULT_DEFAULT,
 		.checkpoint_interval = CHECKPOINT_INTERVAL_DEFAULT,
@@ -55,7 +56,15 @@ static int check_config(const struct vm_config *g, struct vm_error *err)
 		return vm_fail(err, -EINVAL, "engine: %d is not known", (int)g->engine);
 	if (g->trap != TRAP_CALL && (g->trap != TRAP_FAULT || g->engine != ENGINE_TRANSLATE))
 		return vm_fail(err, -EINVAL, "trap: only the translator's code can fault on the host's processor");
+	if (!vm_engine_supported(g->engine))
+		return vm_fail(err, -ENOTSUP,
+		               "engine: the translator needs a processor with BMI2; --engine interp runs here");
 	return 0;
+}
+
+bool vm_engine_supported(enum engine_kind engine)
+{
+	return engine != ENGINE_TRANSLATE || engine_can_translate();
 }
 
 static void init_vcpu(struct vm *vm)

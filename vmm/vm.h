@@ -50,7 +50,7 @@ struct vm_config {
 #define VM_MEMORY_MIN (2ull << 20)
 #define VM_MEMORY_MAX (3ull << 30)
 #define VM_MEMORY_DEFAULT (256ull << 20)
-void vm_config_init(struct vm_config *config); /* the documented defaults */
+void vm_config_init(struct vm_config *config); /* the documented defaults; the fastest engine that this host can do */
 
 /* Why a run ended. Values are stored in traces: append only. */
 enum vm_stop_reason {
@@ -70,6 +70,8 @@ enum vm_stop_reason {
 const char *vm_stop_name(enum vm_stop_reason reason);
 const char *vm_engine_name(enum engine_kind engine); /* as --engine takes it */
 const char *vm_trap_name(enum trap_kind trap);       /* as --trap takes it */
+/* Can this host's processor do it? Otherwise vm_create() fails with -ENOTSUP. */
+bool vm_engine_supported(enum engine_kind engine);
 
 struct vm_stop {
 	enum vm_stop_reason reason;

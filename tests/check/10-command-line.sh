@@ -63,6 +63,7 @@ expect 2 "--memory 3000001" run --memory 3000001 "$guest"
 expect 2 "--model 0/2/3" run --model 0/2/3 "$guest"
 expect 2 "--sensitive perhaps" run --sensitive perhaps "$guest"
 expect 2 "--engine steam" run --engine steam "$guest"
+expect 2 "--engine steam" replay --engine steam "$tmp/text"
 expect 2 "--clock sun" run --clock sun "$guest"
 expect 2 "--serial tcp" run --serial tcp "$guest"
 expect 2 "--limit -1" run --limit -1 "$guest"
@@ -91,5 +92,18 @@ expect 2 "exists already" record -o "$tmp/taken.trace" "$guest"
 ok "an existing file is not touched" equal "$(cat "$tmp/taken.trace")" taken
 expect 5 "$tmp/absent/new.trace" record -o "$tmp/absent/new.trace" "$guest"
 expect 5 "" run --serial "file:$tmp/absent/console" "$guest"
+
+# The engine is the translator, and where the host's processor cannot, the interpreter, which is said once.
+engine_of() { "$RINGSIDE" trace info --format json "$1" | jq -r .engine; }
+"$RINGSIDE" record -f -o "$tmp/t" --serial none "$BUILD/guests/count.elf" 2>"$tmp/said" </dev/null
+if grep -qw bmi2 /proc/cpuinfo; then
+	ok "the default engine" equal "$(engine_of "$tmp/t")" translate
+	ok "nothing is said of it" equal "$(grep -c BMI2 "$tmp/said")" 0
+fi
+RINGSIDE_WITHOUT_BMI2=1 "$RINGSIDE" replay "$tmp/t" >"$tmp/out" 2>"$tmp/said"
+ok "without BMI2 a trace replays" equal $? 0
+RINGSIDE_WITHOUT_BMI2=1 "$RINGSIDE" record -f -o "$tmp/t" --serial none "$BUILD/guests/count.elf" 2>"$tmp/said" </dev/null
+ok "without BMI2" equal "$(engine_of "$tmp/t")" interp
+ok "without BMI2 one line says so" equal "$(grep -c 'BMI2.*interpreted' "$tmp/said")" 1
 
 done_checks

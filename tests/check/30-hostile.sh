@@ -11,14 +11,15 @@ ended() {
 	[ "$1" -le 1 ] && grep -aqE '^ringside: .* instructions, .* faults' "$scratch/err"
 }
 
-# Every engine this binary has; the first is its default.
+# Every engine this binary has. What one recorded the other replays.
 ENGINES=$("$RINGSIDE" run -h | sed -n 's/.*--engine=\([a-z|]*\).*/\1/p' | tr '|' ' ')
 ENGINES=${ENGINES:-interp}
 LIMIT=100M # few come near it
 [ -z "${RINGSIDE_QUICK-}" ] || LIMIT=5M
 
 attack() { # NAME MODEL POLICY ENGINE
-	local trace=$scratch/$1.trace options="--model $2 --sensitive $3 --engine $4 --memory 32M --limit $LIMIT" rc
+	local trace=$scratch/$1.trace options="--model $2 --sensitive $3 --engine $4 --memory 32M --limit $LIMIT" rc other=interp
+	[ "$4" != interp ] || other=${ENGINES%% *}
 	rm -f "$trace"*
 	timeout 120 "$RINGSIDE" record -o "$trace" $options "$BUILD/guests/$1.elf" >"$scratch/out" 2>"$scratch/err" </dev/null
 	rc=$?
@@ -28,13 +29,13 @@ attack() { # NAME MODEL POLICY ENGINE
 		fail "$1, model $2, $3, $4: status $rc" "$RINGSIDE record -o /tmp/$1.trace $options $BUILD/guests/$1.elf" "$scratch/err"
 		return
 	fi
-	timeout 120 "$RINGSIDE" replay "$trace" >"$scratch/out" 2>&1 </dev/null
+	timeout 120 "$RINGSIDE" replay --engine "$other" "$trace" >"$scratch/out" 2>&1 </dev/null
 	rc=$?
 	if [ $rc -eq 0 ] && ! grep -aqE 'BUG|Sanitizer|assert' "$scratch/out"; then
 		pass
 	else
 		fail "replay of $1, model $2, $3, $4: status $rc" \
-			"$RINGSIDE record -o /tmp/$1.trace $options $BUILD/guests/$1.elf; $RINGSIDE replay /tmp/$1.trace" "$scratch/out"
+			"$RINGSIDE record -o /tmp/$1.trace $options $BUILD/guests/$1.elf; $RINGSIDE replay --engine $other /tmp/$1.trace" "$scratch/out"
 	fi
 }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# 40-debian.sh - the unmodified Debian kernel: boots, runs its workload, resets; recorded and replayed with the guest's files absent, in both ring models; two
-# recordings have one digest; stock LMDB tools read the trace.
+# 40-debian.sh - the unmodified Debian kernel: boots, runs its workload, resets; recorded and replayed with the guest's files absent, in both ring models;
+# recordings by two engines have one digest; stock LMDB tools read the trace.
 set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
@@ -20,13 +20,13 @@ APPEND="console=ttyS0"
 guest_dir=$scratch/guest
 trace=$scratch/debian.trace
 
-# record NAME MODEL: leaves $scratch/NAME.trace, .console; the guest's files are copies that are gone afterwards.
+# record NAME MODEL [ENGINE]: leaves $scratch/NAME.trace, .console; the guest's files are copies that are gone afterwards.
 record() {
 	local rc
 	mkdir -p "$guest_dir"
 	cp build/debian/vmlinuz build/debian/initramfs.gz "$guest_dir"
-	repeat="$RINGSIDE record -o /tmp/debian.trace --model $2 --initrd build/debian/initramfs.gz --append '$APPEND' build/debian/vmlinuz"
-	timeout 600 "$RINGSIDE" record -o "$scratch/$1.trace" --model "$2" --initrd "$guest_dir/initramfs.gz" --append "$APPEND" "$guest_dir/vmlinuz" \
+	repeat="$RINGSIDE record -o /tmp/debian.trace --engine ${3-translate} --model $2 --initrd build/debian/initramfs.gz --append '$APPEND' build/debian/vmlinuz"
+	timeout 600 "$RINGSIDE" record -o "$scratch/$1.trace" --engine "${3-translate}" --model "$2" --initrd "$guest_dir/initramfs.gz" --append "$APPEND" "$guest_dir/vmlinuz" \
 		>"$scratch/$1.console" 2>"$scratch/$1.err" </dev/null
 	rc=$?
 	rm -rf "$guest_dir"
@@ -84,12 +84,12 @@ done
 trace=$scratch/debian-013.trace
 if [ -s "$trace" ]; then
 	check_trace "$trace"
-	if [ -z "${RINGSIDE_QUICK-}" ] && record again 0/1/3; then
+	if [ -z "${RINGSIDE_QUICK-}" ] && record again 0/1/3 interp; then
 		first=$(digest "$trace") second=$(digest "$scratch/again.trace")
 		if [ -n "$first" ] && [ "$first" != null ] && [ "$first" = "$second" ]; then
 			pass
 		else
-			fail "two recordings have digests '$first' and '$second'" "$repeat; $RINGSIDE trace info /tmp/debian.trace"
+			fail "recordings by two engines have digests '$first' and '$second'" "$repeat; $RINGSIDE trace info /tmp/debian.trace"
 		fi
 	fi
 fi

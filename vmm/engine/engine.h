@@ -14,6 +14,7 @@ struct engine;
 int engine_interp_create(struct engine **out, struct vcpu *c); /* -ENOMEM */
 /* The interpreter with a translator for what is hot. -ENOTSUP: the host's processor lacks BMI2 */
 int engine_translate_create(struct engine **out, struct vcpu *c);
+bool engine_can_translate(void);
 /* Translate what was interpreted so often (0..255); for tests. Nothing where there is no translator. */
 void engine_set_hot(struct engine *e, unsigned executions);
 /* Privileged instructions of translated code really fault on the host's processor (hardfault.h). Before the first run. -ENOMEM; -ENOTSUP: no translator */

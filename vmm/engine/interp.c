@@ -46,6 +46,11 @@ int engine_translate_create(struct engine **out, struct vcpu *c)
 	return 0;
 }
 
+bool engine_can_translate(void)
+{
+	return xlate_possible();
+}
+
 int engine_interp_create(struct engine **out, struct vcpu *c)
 {
 	struct engine *e = calloc(1, sizeof(*e));

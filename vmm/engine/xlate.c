@@ -979,13 +979,18 @@ static void release(void *p, size_t bytes)
 		munmap(p, bytes);
 }
 
+bool xlate_possible(void)
+{
+	return __builtin_cpu_supports("bmi2");
+}
+
 int xlate_create(struct xlate **out, struct cache *cache)
 {
 	struct xlate *x;
 	int rc;
 
 	*out = NULL;
-	if (!__builtin_cpu_supports("bmi2"))
+	if (!xlate_possible())
 		return -ENOTSUP;
 	x = calloc(1, sizeof(*x));
 	if (!x)

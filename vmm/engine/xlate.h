@@ -11,6 +11,7 @@
 
 struct xlate;
 
+bool xlate_possible(void); /* the host's processor has what translated code needs */
 int xlate_create(struct xlate **out,
                  struct cache *cache); /* -ENOMEM; -ENOTSUP when the host's processor lacks what the code needs */
 void xlate_destroy(struct xlate *x);
