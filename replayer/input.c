@@ -22,7 +22,8 @@
 #include "vmm/decode/insn.h"
 
 struct replay_input {
-	struct trace_cursor *cursor;
+	struct replay_source source;
+	struct trace_cursor *cursor; /* what it is made of; NULL when it is somebody else's */
 	struct replay_input_options options;
 	struct event next;
 	int state; /* 1: next is valid; 0: the trace is at its end; negative: it is broken */
@@ -38,29 +39,69 @@ struct replay_input {
 
 static void look(struct replay_input *in)
 {
-	in->state = trace_cursor_peek(in->cursor, &in->next, &in->error);
-	in->seq = trace_cursor_seq(in->cursor);
+	in->state = in->source.peek(in->source.self, &in->next, &in->error);
+	in->seq = in->source.seq(in->source.self);
 	in->blob_at = 0;
+}
+
+int replay_input_create_on(struct replay_input **out, const struct replay_source *source,
+                           const struct replay_input_options *options, struct vm_error *err)
+{
+	struct replay_input *in = calloc(1, sizeof(*in));
+
+	*out = in;
+	if (!in)
+		return vm_fail(err, -ENOMEM, "out of memory");
+	in->options = *options;
+	in->source = *source;
+	look(in);
+	return 0;
+}
+
+static int cursor_peek(void *self, struct event *ev, struct vm_error *err)
+{
+	return trace_cursor_peek(self, ev, err);
+}
+
+/* A trace that is broken here says so at the next look. */
+static void cursor_pass(void *self)
+{
+	struct event dropped;
+	struct vm_error err;
+
+	trace_cursor_next(self, &dropped, NULL, &err);
+}
+
+static uint64_t cursor_seq(void *self)
+{
+	return trace_cursor_seq(self);
+}
+
+static uint64_t cursor_async_icount(void *self)
+{
+	return trace_cursor_async_icount(self);
 }
 
 int replay_input_create(struct replay_input **out, struct trace_reader *reader,
                         const struct replay_input_options *options, struct vm_error *err)
 {
-	struct replay_input *in = calloc(1, sizeof(*in));
+	struct replay_source source = {
+		.peek = cursor_peek, .pass = cursor_pass, .seq = cursor_seq, .async_icount = cursor_async_icount
+	};
+	struct trace_cursor *cursor;
 	int rc;
 
 	*out = NULL;
-	if (!in)
-		return vm_fail(err, -ENOMEM, "out of memory");
-	in->options = *options;
-	rc = trace_cursor_open(&in->cursor, reader, err);
-	if (rc) {
-		free(in);
+	rc = trace_cursor_open(&cursor, reader, err);
+	if (rc)
 		return rc;
-	}
-	look(in);
-	*out = in;
-	return 0;
+	source.self = cursor;
+	rc = replay_input_create_on(out, &source, options, err);
+	if (rc)
+		trace_cursor_close(cursor);
+	else
+		(*out)->cursor = cursor;
+	return rc;
 }
 
 int replay_input_seek(struct replay_input *in, uint64_t seq, struct vm_error *err)
@@ -79,7 +120,8 @@ void replay_input_destroy(struct replay_input *in)
 {
 	if (!in)
 		return;
-	trace_cursor_close(in->cursor);
+	if (in->cursor)
+		trace_cursor_close(in->cursor);
 	free(in);
 }
 
@@ -226,7 +268,6 @@ static void tell_difference(struct replay_input *in, const struct event *got)
 static bool compare(void *self, const struct event *got)
 {
 	struct replay_input *in = self;
-	struct event dropped;
 
 	if (in->state < 0 || in->divergence.diverged)
 		return false;
@@ -242,7 +283,7 @@ static bool compare(void *self, const struct event *got)
 	in->last[in->seq % 8] = without_blob(got);
 	if (in->options.verified)
 		in->options.verified(in->options.self, &in->next, in->seq);
-	trace_cursor_next(in->cursor, &dropped, NULL, &in->error);
+	in->source.pass(in->source.self);
 	look(in);
 	return in->state >= 0;
 }
@@ -372,7 +413,7 @@ static bool give(struct replay_input *in, const struct vm_now *now, struct vm_tu
 
 static uint64_t deadline(struct replay_input *in, uint64_t icount)
 {
-	uint64_t at = trace_cursor_async_icount(in->cursor), end;
+	uint64_t at = in->source.async_icount(in->source.self), end;
 
 	/* string I/O is cut where the budget ends: the same budget as in the recording gives the same pieces */
 	if (in->next.op == OP_INS || in->next.op == OP_OUTS) {
@@ -387,6 +428,8 @@ static void poll(void *self, const struct vm_now *now, struct vm_turn *turn)
 	struct replay_input *in = self;
 
 	*turn = (struct vm_turn){ .deadline = UINT64_MAX, .vector = -1 };
+	if (!in->state && in->source.grows)
+		look(in);
 	if (in->state > 0 && !in->divergence.diverged && in->next.icount < now->icount)
 		differs(in, NULL, now->icount, "the guest is past icount %llu without the event the trace has there",
 		        (unsigned long long)in->next.icount);
@@ -394,6 +437,8 @@ static void poll(void *self, const struct vm_now *now, struct vm_turn *turn)
 		turn->stop = STOP_OBSERVER;
 		return;
 	}
+	if (!in->state && in->source.grows)
+		return;
 	if (!in->state) {
 		turn->stop = STOP_TRACE_END;
 		turn->stop_message = "the trace ends here: the recorder was stopped before the guest";

@@ -13,6 +13,18 @@
 
 struct replay_input;
 
+/* Where the events come from. */
+struct replay_source {
+	void *self;
+	/* The next event: 1 and *ev filled (blob borrowed until it is passed), 0 at the end, or a negative errno. */
+	int (*peek)(void *self, struct event *ev, struct vm_error *err);
+	void (*pass)(void *self);
+	uint64_t (*seq)(void *self); /* number of the next event */
+	/* At or before which the next asynchronous event may come; UINT64_MAX: none is known of. */
+	uint64_t (*async_icount)(void *self);
+	bool grows; /* its end is not the run's: there may be more when it is asked again */
+};
+
 /* `verified` is called after each event that matched; may be NULL. clock: the VM's, kept in step with the
  * recording's; tsc_offset: the guest's own, for turning what RDTSC showed back into what the input said. Both are
  * borrowed and must outlive the input. */
@@ -24,6 +36,9 @@ struct replay_input_options {
 };
 int replay_input_create(struct replay_input **out, struct trace_reader *reader,
                         const struct replay_input_options *options, struct vm_error *err);
+/* The same with events that come from elsewhere. It cannot seek. */
+int replay_input_create_on(struct replay_input **out, const struct replay_source *source,
+                           const struct replay_input_options *options, struct vm_error *err);
 void replay_input_destroy(struct replay_input *in);
 /* Go on from event `seq`, the VM having been restored to there; forgets a divergence. Negative errno for a broken trace. */
 int replay_input_seek(struct replay_input *in, uint64_t seq, struct vm_error *err);

@@ -35,6 +35,7 @@ struct replay {
 	struct replay_options options;
 	struct vm *vm;
 	struct replay_input *input;
+	struct lockstep *lockstep; /* NULL: alone */
 	struct vm_input plug;
 	struct vm_observer observer, yardstick; /* the trace's, within ours where costs are asked for */
 	struct console console;
@@ -121,6 +122,7 @@ void replay_destroy(struct replay *r)
 {
 	if (!r)
 		return;
+	lockstep_destroy(r->lockstep);
 	vm_destroy(r->vm);
 	replay_input_destroy(r->input);
 	free(r->console.part);
@@ -174,7 +176,9 @@ static int set_up(struct replay *r, struct vm_error *err)
 	if (r->options.cost)
 		r->observer = (struct vm_observer){ .self = r, .event = timed_event, .cost = timed_cost };
 	vm_plug(r->vm, &r->plug, &r->observer);
-	return 0;
+	return r->options.lockstep
+	               ? lockstep_create(&r->lockstep, r->vm, &r->plug, &r->observer, r->options.lockstep, err)
+	               : 0;
 }
 
 int replay_create(struct replay **out, struct trace_reader *reader, const struct replay_options *options,
@@ -236,14 +240,20 @@ int replay_run(struct replay *r, struct replay_result *result, struct vm_error *
 	int rc;
 
 	memset(result, 0, sizeof(*result));
-	rc = vm_run(r->vm, r->options.to, &result->stop, err);
+	rc = r->lockstep ? lockstep_run(r->lockstep, r->options.to, &result->stop, err)
+	                 : vm_run(r->vm, r->options.to, &result->stop, err);
 	r->run_ns += now_ns() - begin;
 	if (rc)
 		return rc;
 	rc = replay_input_status(r->input, err);
 	if (rc)
 		return rc;
-	compare_final_state(r);
+	if (r->lockstep) {
+		result->comparisons = lockstep_comparisons(r->lockstep);
+		result->difference = *lockstep_difference(r->lockstep);
+	}
+	if (!result->difference.found)
+		compare_final_state(r);
 	/* what was printed after the last event that was committed */
 	if (replay_input_done(r->input) && r->options.console)
 		tell_console(r, UINT64_MAX);
@@ -251,6 +261,7 @@ int replay_run(struct replay *r, struct replay_result *result, struct vm_error *
 	result->skipped_events = r->start.seq;
 	result->skipped_icount = r->start.icount;
 	result->icount = vm_vcpu(r->vm)->icount;
+	result->engine = vm_config(r->vm)->engine;
 	result->run_ns = r->run_ns;
 	result->truncated = !trace_reader_meta(r->reader)->complete;
 	result->divergence = *replay_input_divergence(r->input);

@@ -8,6 +8,7 @@
 #define RINGSIDE_REPLAYER_REPLAY_H
 
 #include "recorder/trace.h"
+#include "replayer/lockstep.h"
 
 struct replay;
 
@@ -23,8 +24,9 @@ struct replay_options {
 	/* Each event that was verified, the VM being where it happened. May be NULL. */
 	void (*event)(void *self, const struct event *ev);
 	void *self;
-	const enum engine_kind *engine; /* NULL: the one that recorded */
-	bool hardfaults;                /* privileged instructions really fault, in translated code */
+	const enum engine_kind *engine;          /* NULL: the one that recorded */
+	const struct lockstep_options *lockstep; /* beside the other engine; NULL: alone */
+	bool hardfaults;                         /* privileged instructions really fault, in translated code */
 };
 
 struct replay_divergence {
@@ -45,6 +47,9 @@ struct replay_result {
 	uint64_t run_ns; /* host wall time */
 	bool truncated;  /* the recorder was stopped before the guest's end: replayed to the last commit */
 	struct replay_divergence divergence;
+	enum engine_kind engine;
+	uint64_t comparisons; /* of a lockstep */
+	struct lockstep_difference difference;
 };
 
 /* The reader is borrowed and must outlive the replay. On error *out is NULL. */

@@ -74,7 +74,7 @@ static int check_plan(const struct plan *plan, const struct machine_options *m)
 {
 	if (plan->way[0].model && m->model)
 		return tool_error(TOOL_USAGE, "--model: --by %s runs all of them", plan->name);
-	if (plan->way[0].engine && (m->engine || m->trap))
+	if (plan->way[0].engine && (m->engine.engine || m->trap))
 		return tool_error(TOOL_USAGE, "--engine, --trap: --by %s chooses them", plan->name);
 	return OPTIONS_GO;
 }
@@ -146,7 +146,7 @@ static int run_rounds(struct contrast_cli *cli, const struct plan *plan, struct 
 		struct machine_options m = cli->machine;
 
 		m.model = chosen(plan->way[w].model, m.model);
-		m.engine = chosen(plan->way[w].engine, m.engine);
+		m.engine.engine = chosen(plan->way[w].engine, m.engine.engine);
 		m.trap = chosen(plan->way[w].trap, m.trap);
 		m.serial = m.serial ? m.serial : (char *)(uintptr_t) "none";
 		c->way[w].name = plan->way[w].name;

@@ -504,8 +504,9 @@ static bool describes_guest(const struct debug_cli *cli)
 {
 	const struct machine_options *m = &cli->machine;
 
-	return m->initrd || m->append || m->modules || m->memory || m->model || m->sensitive || m->engine || m->trap ||
-	       m->clock || m->serial || m->limit || m->mark || m->perf || cli->output || cli->force || cli->budget;
+	return m->initrd || m->append || m->modules || m->memory || m->model || m->sensitive || m->engine.engine ||
+	       m->trap || m->clock || m->serial || m->limit || m->mark || m->perf || cli->output || cli->force ||
+	       cli->budget;
 }
 
 static int check(struct debug_cli *cli)
@@ -523,6 +524,8 @@ static int check(struct debug_cli *cli)
 	if (cli->no_gdb && (cli->command || cli->batch || cli->gdb || cli->symbols))
 		return tool_error(TOOL_USAGE,
 		                  "--no-gdb: --gdb, --symbols, --command and --batch are for the gdb that is started");
+	if (tool_lockstep(&cli->machine.engine, &(struct lockstep_options){ 0 }))
+		return tool_error(TOOL_USAGE, "--engine lockstep: goes with run, record and replay");
 	if (!cli->live && describes_guest(cli))
 		return tool_error(
 		        TOOL_USAGE,

@@ -18,7 +18,8 @@
 #include "tools/tool.h"
 
 struct replay_cli {
-	char *to, *serial, *format, *symbols, *engine, *trap, *measure;
+	char *to, *serial, *format, *symbols, *trap, *measure;
+	struct engine_options engine;
 	uint64_t to_icount;
 	int seek;
 	struct console *console;
@@ -90,6 +91,7 @@ static void print_text(FILE *out, const char *path, const struct replay_result *
 	        path, r->events, r->icount, (double)r->run_ns / 1e9, mips(r),
 	        r->truncated                  ? "the trace ends here, its recorder was stopped before the guest's end"
 	        : r->divergence.diverged      ? "DIVERGED"
+	        : r->difference.found         ? "THE ENGINES DIFFER"
 	        : r->stop.reason == STOP_NONE ? "stopped where asked"
 	                                      : vm_stop_name(r->stop.reason));
 }
@@ -101,6 +103,7 @@ static void print_json(FILE *out, const char *path, const struct replay_result *
 	        "{\"format\":\"ringside-replay\",\"version\":1,\"verdict\":\"%s\",\"reason\":\"%s\",\"code\":%" PRIu64
 	        ",\"events\":%" PRIu64 ",\"icount\":%" PRIu64 ",\"run_ns\":%" PRIu64 ",\"mips\":%.2f",
 	        r->divergence.diverged ? "diverged"
+	        : r->difference.found  ? "engines differ"
 	        : r->truncated         ? "truncated"
 	                               : "equal",
 	        vm_stop_name(r->stop.reason), r->stop.code, r->events, r->icount, r->run_ns, mips(r));
@@ -117,12 +120,15 @@ static int report(const struct replay_cli *cli, const char *path, const struct r
 	if (r->divergence.diverged)
 		print_divergence(path, &r->divergence, cli->names);
 	(json ? print_json : print_text)(out, path, r);
-	return r->divergence.diverged ? TOOL_DIVERGED : TOOL_OK;
+	if (r->difference.found)
+		tool_tell_difference(&r->difference, r->engine);
+	return r->divergence.diverged || r->difference.found ? TOOL_DIVERGED : TOOL_OK;
 }
 
 static int replay_trace(struct replay_cli *cli, const char *path)
 {
 	enum engine_kind engine;
+	struct lockstep_options lockstep;
 	const struct replay_options options = {
 		.to = cli->to_icount,
 		.seek = cli->seek,
@@ -131,6 +137,7 @@ static int replay_trace(struct replay_cli *cli, const char *path)
 		.self = cli,
 		.engine = &engine,
 		.hardfaults = options_choice(cli->trap, "call", "fault") == 1,
+		.lockstep = tool_lockstep(&cli->engine, &lockstep) ? &lockstep : NULL,
 	};
 	struct trace_reader *reader;
 	struct replay_result result;
@@ -140,7 +147,7 @@ static int replay_trace(struct replay_cli *cli, const char *path)
 
 	if (rc)
 		return tool_fail(rc, &err);
-	engine = tool_engine(cli->engine, trace_reader_meta(reader)->config.engine);
+	engine = tool_engine(&cli->engine, trace_reader_meta(reader)->config.engine);
 	progress_begin(&cli->progress, "replaying");
 	cli->progress.on &= !console_on_stdout(cli->console);
 	rc = replay_create(&replay, reader, &options, &err);
@@ -177,9 +184,9 @@ static void print_measured_json(const struct measure_result *r)
 
 static int measure_trace(struct replay_cli *cli, const char *path)
 {
-	enum engine_kind engine = (enum engine_kind)options_choice(cli->engine, "interp", "translate");
+	enum engine_kind engine = cli->engine.engine ? tool_engine(&cli->engine, ENGINE_TRANSLATE) : ENGINE_TRANSLATE;
 	struct measure_options options = {
-		.engine = cli->engine ? &engine : NULL,
+		.engine = cli->engine.engine ? &engine : NULL,
 		.hardfaults = options_choice(cli->trap, "call", "fault") == 1,
 		.progress = on_progress,
 		.self = cli,
@@ -193,6 +200,8 @@ static int measure_trace(struct replay_cli *cli, const char *path)
 
 	if (!tool_parse_count(cli->measure, &runs) || !runs || runs > SAMPLES_RUNS_MAX)
 		return tool_error(TOOL_USAGE, "--measure %s: must be 1 to %d runs", cli->measure, SAMPLES_RUNS_MAX);
+	if (tool_lockstep(&cli->engine, &(struct lockstep_options){ 0 }))
+		return tool_error(TOOL_USAGE, "--measure: with one engine, not --engine lockstep");
 	if (cli->to || cli->seek || cli->serial)
 		return tool_error(TOOL_USAGE,
 		                  "--measure: runs the whole trace and shows nothing: without --to, --seek, --serial");
@@ -224,7 +233,7 @@ static int run_replay(struct replay_cli *cli, const char *path)
 	cli->to_icount = UINT64_MAX;
 	if (cli->to && !tool_parse_count(cli->to, &cli->to_icount))
 		return tool_error(TOOL_USAGE, "--to %s: must be an icount", cli->to);
-	if (tool_check_engine(cli->engine) != OPTIONS_GO)
+	if (tool_check_engine(&cli->engine) != OPTIONS_GO)
 		return TOOL_USAGE;
 	if (options_choice(cli->trap, "call", "fault") < 0)
 		return tool_error(TOOL_USAGE, "--trap %s: must be call or fault", cli->trap);
@@ -253,8 +262,7 @@ int cmd_replay(int argc, const char **argv)
 		{ "serial", 0, POPT_ARG_STRING, &cli.serial, 0, "Where the guest's console goes (none)",
 		  "stdio|file:F|none" },
 		{ "format", 0, POPT_ARG_STRING, &cli.format, 0, "Form of the result (text)", "text|json" },
-		{ "engine", 0, POPT_ARG_STRING, &cli.engine, 0, "What runs guest instructions (what recorded)",
-		  ENGINE_WORDS },
+		ENGINE_OPTIONS(cli.engine, "what recorded"),
 		{ "trap", 0, POPT_ARG_STRING, &cli.trap, 0,
 		  "Translated code's privileged instructions call the VMM, or fault (call)", "call|fault" },
 		{ "measure", 0, POPT_ARG_STRING, &cli.measure, 0,

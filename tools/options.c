@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/engine.h"
 #include "tools/options.h"
 #include "tools/tool.h"
 
@@ -109,7 +108,7 @@ void machine_options_table(struct machine_options *m, struct poptOption table[MA
 		  "0/1/3|0/3/3" },
 		{ "sensitive", 0, POPT_ARG_STRING, &m->sensitive, 0,
 		  "Catch sensitive instructions, or let them lie (catch)", "catch|leak" },
-		{ "engine", 0, POPT_ARG_STRING, &m->engine, 0, "What runs guest instructions (translate)", ENGINE_WORDS },
+		ENGINE_OPTIONS(m->engine, "translate"),
 		{ "trap", 0, POPT_ARG_STRING, &m->trap, 0,
 		  "Translated code's privileged instructions call the VMM, or fault on the host's processor (call)",
 		  "call|fault" },
@@ -149,7 +148,7 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 		return bad_value("model", m->model, "0/1/3 or 0/3/3");
 	if (policy < 0)
 		return bad_value("sensitive", m->sensitive, "catch or leak");
-	if (tool_check_engine(m->engine) != OPTIONS_GO)
+	if (tool_check_engine(&m->engine) != OPTIONS_GO)
 		return TOOL_USAGE;
 	if (trap < 0)
 		return bad_value("trap", m->trap, "call or fault");
@@ -163,7 +162,7 @@ int machine_options_config(const struct machine_options *m, struct vm_config *co
 		return bad_value("serial", m->serial, "stdio, file:NAME or none");
 	config->model = (enum ring_model)model;
 	config->policy = (enum sensitive_policy)policy;
-	config->engine = tool_engine(m->engine, ENGINE_TRANSLATE);
+	config->engine = tool_engine(&m->engine, ENGINE_TRANSLATE);
 	config->trap = (enum trap_kind)trap;
 	if (trap == TRAP_FAULT && config->engine != ENGINE_TRANSLATE)
 		return tool_error(TOOL_USAGE, "--trap fault: only translated code can fault: needs --engine translate");

@@ -8,7 +8,7 @@
 
 #include <popt.h>
 
-#include "vmm/vm.h"
+#include "tools/engine.h"
 
 struct usage {
 	const char *command;   /* "ringside trace info" */
@@ -39,12 +39,13 @@ void options_close(struct options *o);
 
 /* The options that `run` and `record` share: what machine it is and what runs on it. */
 struct machine_options {
-	char *initrd, *append, *memory, *model, *sensitive, *engine, *trap, *clock, *serial, *limit, *format, *mark;
+	char *initrd, *append, *memory, *model, *sensitive, *trap, *clock, *serial, *limit, *format, *mark;
 	char **modules;
+	struct engine_options engine;
 	int perf;
 	bool debugged; /* no option: a debugger has keyboard and signals, and shows the console unless --serial says where */
 };
-#define MACHINE_OPTIONS_ROOM 18
+#define MACHINE_OPTIONS_ROOM 22
 /* Fills `table` so that it stores into `m`. Include it with POPT_ARG_INCLUDE_TABLE. */
 void machine_options_table(struct machine_options *m, struct poptOption table[MACHINE_OPTIONS_ROOM]);
 /* OPTIONS_GO, or the exit status after telling the mistake. */

@@ -170,6 +170,7 @@ int session_open(struct session *s, const struct machine_options *m, const struc
 	int rc;
 
 	memset(s, 0, sizeof(*s));
+	s->in_lockstep = tool_lockstep(&m->engine, &s->lockstep);
 	if (m->mark && lines_open(&s->marks, m->mark, &err))
 		return tool_error(TOOL_USAGE, "--mark %s", err.text);
 	rc = vm_create(&s->vm, config, &err);
@@ -211,6 +212,7 @@ int session_open_at(struct session *s, const struct machine_options *m, const st
 	memset(s, 0, sizeof(*s));
 	if (m->mark && lines_open(&s->marks, m->mark, &err))
 		return tool_error(TOOL_USAGE, "--mark %s", err.text);
+	s->in_lockstep = tool_lockstep(&m->engine, &s->lockstep);
 	s->file_count = meta->file_count;
 	memcpy(s->files, meta->files, sizeof(s->files));
 	rc = vm_create(&s->vm, config, &err);
@@ -279,6 +281,27 @@ static const struct vm_observer *watch(struct session *s, const struct vm_observ
 	return &s->observer;
 }
 
+/* 1: the engines differ. */
+static int run_lockstep(struct session *s, const struct vm_observer *observer, struct session_result *result,
+                        struct vm_error *err)
+{
+	const struct lockstep_difference *d;
+	struct lockstep *l;
+	int rc = lockstep_create(&l, s->vm, &s->input, observer, &s->lockstep, err);
+
+	if (rc)
+		return rc;
+	rc = lockstep_run(l, UINT64_MAX, &result->stop, err);
+	d = lockstep_difference(l);
+	if (!rc && d->found) {
+		tool_tell_difference(d, vm_config(s->vm)->engine);
+		rc = 1;
+	}
+	result->comparisons = lockstep_comparisons(l);
+	lockstep_destroy(l);
+	return rc;
+}
+
 int session_run(struct session *s, const struct vm_observer *observer, bool with_perf, struct session_result *result)
 {
 	struct vm_error err;
@@ -287,13 +310,14 @@ int session_run(struct session *s, const struct vm_observer *observer, bool with
 
 	memset(result, 0, sizeof(*result));
 	s->perf = with_perf ? &result->perf : NULL;
-	vm_plug(s->vm, &s->input, watch(s, observer));
+	observer = watch(s, observer);
+	vm_plug(s->vm, &s->input, observer);
 	result->has_perf = with_perf;
 	if (with_perf)
 		perf_start(&result->perf);
 	start = host_now_ns();
 	cpu = host_cpu_ns();
-	rc = vm_run(s->vm, UINT64_MAX, &result->stop, &err);
+	rc = s->in_lockstep ? run_lockstep(s, observer, result, &err) : vm_run(s->vm, UINT64_MAX, &result->stop, &err);
 	result->wall_ns = host_now_ns() - start;
 	result->cpu_ns = host_cpu_ns() - cpu;
 	if (with_perf)
@@ -302,5 +326,5 @@ int session_run(struct session *s, const struct vm_observer *observer, bool with
 	if (s->top)
 		top_draw(s->top, vm_vcpu(s->vm)->icount);
 	vm_get_counters(s->vm, &result->counters);
-	return rc ? tool_fail(rc, &err) : OPTIONS_GO;
+	return rc < 0 ? tool_fail(rc, &err) : rc ? TOOL_DIVERGED : OPTIONS_GO;
 }

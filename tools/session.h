@@ -29,6 +29,8 @@ struct session {
 	struct perf *perf;                    /* counts while it runs, by layer; NULL: nothing does */
 	struct vm_observer observer, watched; /* ours, around the one that was asked for */
 	bool quit;                            /* the run is to end at its present moment */
+	bool in_lockstep;
+	struct lockstep_options lockstep;
 	bool silent; /* what devices print is not new: they are brought to a moment of a trace */
 	/* input files, for a trace's header */
 	struct trace_meta_file files[TRACE_MAX_FILES];
@@ -38,6 +40,7 @@ struct session {
 struct session_result {
 	struct vm_stop stop;
 	struct vm_counters counters;
+	uint64_t comparisons; /* of a lockstep that found no difference */
 	uint64_t wall_ns, cpu_ns; /* of the host, the second of this thread: what other work on the host disturbs least */
 	struct perf perf;
 	bool has_perf;
@@ -50,7 +53,7 @@ int session_open(struct session *s, const struct machine_options *m, const struc
 int session_open_at(struct session *s, const struct machine_options *m, const struct vm_config *config,
                     struct trace_reader *reader, uint64_t icount, const char *trace);
 void session_close(struct session *s);
-/* Run to the guest's end. OPTIONS_GO or an exit status. observer may be NULL. */
+/* Run to the guest's end. OPTIONS_GO or an exit status: TOOL_DIVERGED when the engines of a lockstep differ, which was told. observer may be NULL. */
 int session_run(struct session *s, const struct vm_observer *observer, bool with_perf, struct session_result *result);
 
 /* The closing line on stderr: how it ended, how much, how fast. trace_path and meta are NULL without a recording. */

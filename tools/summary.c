@@ -30,6 +30,8 @@ static void print_text(const struct session_summary *s)
 		fprintf(stderr, "ringside: %s: %" PRIu64 " events, %.2f bytes an event, digest %016" PRIx64 "\n",
 		        s->trace_path, s->meta->events,
 		        s->meta->events ? (double)s->meta->event_bytes / (double)s->meta->events : 0, s->meta->digest);
+	if (r->comparisons)
+		fprintf(stderr, "ringside: lockstep: the engines agreed in %" PRIu64 " comparisons\n", r->comparisons);
 	if (r->has_perf) {
 		fprintf(stderr, "ringside: host counters of the vCPU's thread, by layer:\n");
 		perf_print(stderr, &r->perf);
@@ -101,6 +103,8 @@ static void print_json(const struct session_summary *s)
 	cJSON_AddNumberToObject(root, "cpu_ns", (double)r->cpu_ns);
 	cJSON_AddNumberToObject(root, "mips", mips(r));
 	json_counters(root, &r->counters);
+	if (r->comparisons)
+		cJSON_AddNumberToObject(root, "comparisons", (double)r->comparisons);
 	if (s->meta)
 		json_trace(root, s);
 	if (r->has_perf)

@@ -47,6 +47,13 @@ void vm_debug_pass(struct vm *vm);
 /* As vm_run(), to a moment. An I/O string instruction is one event of many iterations: a moment within it is passed. Also stops at a hit:
  * then stop->reason is STOP_NONE and vm_debug_take() tells it, once. A hit left untaken stops the next run at once. */
 int vm_run_to(struct vm *vm, const struct vm_moment *until, struct vm_stop *stop, struct vm_error *err);
+/* To the end of what the engine does in one go, a block or a decoded trace, or of an event; not beyond icount `until`, which is in the future. */
+int vm_run_block(struct vm *vm, uint64_t until, struct vm_stop *stop, struct vm_error *err);
+/* Blocks of 1..32 instructions at most from now on, and whatever can be translated is, at once. For whoever looks at the engine itself. */
+void vm_set_blocks(struct vm *vm, unsigned max_insns);
+/* For tests of such: the translator makes a mistake, it leaves out the instruction at this address. */
+void vm_leave_out(struct vm *vm, uint32_t eip);
+
 struct vm_debug_hit {
 	unsigned point;
 	uint32_t lin; /* first watched byte that was touched, or the instruction's address */

@@ -252,7 +252,12 @@ void vm_translations_load(struct vm *vm, const uint64_t *words, size_t count)
 
 size_t vm_take_written(struct vm *vm, uint64_t *page)
 {
-	return ram_take_written(&vm->ram, page);
+	return ram_take_written(&vm->ram, RAM_DIRTY_SAVED, page);
+}
+
+size_t vm_take_compared(struct vm *vm, uint64_t *page)
+{
+	return ram_take_written(&vm->ram, RAM_DIRTY_COMPARED, page);
 }
 
 void vm_write_page(struct vm *vm, uint64_t page, const uint8_t *bytes)

@@ -37,8 +37,10 @@ int vm_snapshot_load_kept(struct vm *vm, const uint8_t *buf, size_t len, struct 
 size_t vm_translations_save(const struct vm *vm, uint64_t *words, size_t room);
 void vm_translations_load(struct vm *vm, const uint64_t *words, size_t count);
 
-/* Numbers of the 4096-byte pages written since the last call, ascending; `page` has room for all pages of RAM. For one caller a VM. */
+/* Numbers of the 4096-byte pages written since the last call, ascending; `page` has room for all pages of RAM. For one caller a VM: whoever
+ * makes checkpoints. The second is the same for whoever compares two VMs. */
 size_t vm_take_written(struct vm *vm, uint64_t *page);
+size_t vm_take_compared(struct vm *vm, uint64_t *page);
 void vm_write_page(struct vm *vm, uint64_t page, const uint8_t *bytes);
 
 /* What the plugged devices save (struct vm_input, save); 0 without any. */

@@ -281,7 +281,10 @@ static void run_guest(struct vm *vm, uint64_t deadline, uint64_t until)
 	vm->budget_end = c->inhibit_icount == c->icount ? c->icount + 1 : deadline;
 	ring_enter(c);
 	probe_guest_begin(&vm->probe);
-	engine_run(vm->engine, min64(vm->budget_end, until));
+	if (vm->block_end)
+		engine_run_block(vm->engine, min64(vm->budget_end, vm->block_end));
+	else
+		engine_run(vm->engine, min64(vm->budget_end, until));
 	probe_guest_end(&vm->probe);
 	if (c->icount != begin || c->exit.reason != EXIT_DEBUG) /* that a breakpoint was looked for leaves no trace */
 		vm->real_cpl = c->cpl;
@@ -359,6 +362,28 @@ int vm_run_to(struct vm *vm, const struct vm_moment *until, struct vm_stop *stop
 		tell_end(vm);
 	*stop = vm->stop;
 	return 0;
+}
+
+int vm_run_block(struct vm *vm, uint64_t until, struct vm_stop *stop, struct vm_error *err)
+{
+	const struct vm_moment next = { vm->vcpu.icount, vm_turns_here(vm) + 1 };
+	int rc;
+
+	vm->block_end = until;
+	rc = vm_run_to(vm, &next, stop, err);
+	vm->block_end = 0;
+	return rc;
+}
+
+void vm_set_blocks(struct vm *vm, unsigned max_insns)
+{
+	engine_set_block_max(vm->engine, max_insns);
+	engine_set_hot(vm->engine, 0);
+}
+
+void vm_leave_out(struct vm *vm, uint32_t eip)
+{
+	engine_leave_out(vm->engine, eip);
 }
 
 int vm_run(struct vm *vm, uint64_t until, struct vm_stop *stop, struct vm_error *err)

@@ -31,6 +31,7 @@ struct vm {
 	bool halted;               /* HLT: waits for an interrupt */
 	uint64_t next_checkpoint;  /* icount */
 	uint64_t budget_end;       /* icount the present engine run may reach */
+	uint64_t block_end;        /* not 0: the engine runs one block at a time, not beyond this icount */
 	uint64_t exception_icount; /* icount of the latest reflected exception, and how many there were at it */
 	uint32_t exceptions_here;
 	uint8_t real_cpl;           /* CPL in the real view at the last exit, for events */

@@ -1,6 +1,6 @@
 #!/bin/bash
 # 40-debian.sh - the unmodified Debian kernel: boots, runs its workload, resets; recorded and replayed with the guest's files absent, in both ring models;
-# recordings by two engines have one digest; stock LMDB tools read the trace.
+# recordings by two engines have one digest, and both engines in lockstep agree; stock LMDB tools read the trace.
 set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
@@ -75,12 +75,26 @@ check_trace() { # TRACE
 	rm -f "$copy"*
 }
 
+# Both engines side by side through all of it.
+lockstep() {
+	local again="$RINGSIDE run --engine lockstep --compare-every 100K --initrd build/debian/initramfs.gz --append '$APPEND' build/debian/vmlinuz"
+	timeout 900 "$RINGSIDE" run --engine lockstep --compare-every 100K --serial none --initrd build/debian/initramfs.gz --append "$APPEND" \
+		build/debian/vmlinuz >"$scratch/result" 2>&1 </dev/null
+	if [ $? -eq 0 ] && grep -q "the engines agreed in" "$scratch/result"; then
+		pass
+		tail -n 2 "$scratch/result"
+	else
+		LINES_OF_FILE=25 fail "Debian in lockstep" "$again" "$scratch/result"
+	fi
+}
+
 for model in $MODELS; do
 	name=debian-${model//\//}
 	record "$name" "$model" || continue
 	[ -n "${RINGSIDE_QUICK-}" ] && [ "$model" != 0/1/3 ] && continue
 	replay "$name" "$model"
 done
+[ -n "${RINGSIDE_QUICK-}" ] || lockstep
 trace=$scratch/debian-013.trace
 if [ -s "$trace" ]; then
 	check_trace "$trace"

@@ -24,6 +24,7 @@ int cache_init(struct cache *k, struct vcpu *c)
 {
 	k->c = c;
 	k->odd.t.insns = k->odd.room;
+	k->max_insns = TRACE_MAX_INSNS;
 	k->hash = calloc(1u << HASH_BITS, sizeof(*k->hash));
 	k->pages = calloc(c->mmu.ram->pages, sizeof(*k->pages));
 	k->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -139,12 +140,12 @@ static uint64_t fetch_gpa(struct vcpu *c, uint32_t lin)
 }
 
 /* Decode from bytes into t until something ends it. Returns false when the first instruction needs more than avail bytes. */
-static bool decode_into(struct vcpu *c, struct trace *t, const uint8_t *bytes, unsigned avail)
+static bool decode_into(struct vcpu *c, struct trace *t, unsigned max_insns, const uint8_t *bytes, unsigned avail)
 {
 	unsigned off = 0, n = 0;
 	uint8_t flags = 0;
 
-	while (n < TRACE_MAX_INSNS && off < TRACE_MAX_BYTES && !(flags & IF_ENDS)) {
+	while (n < max_insns && off < TRACE_MAX_BYTES && !(flags & IF_ENDS)) {
 		struct insn *in = &t->insns[n];
 		unsigned left = avail - off < 15 ? avail - off : 15;
 		int len = left ? insn_decode(in, bytes + off, left, c->mode, off) : 0;
@@ -224,16 +225,16 @@ static struct trace *build(struct cache *k, uint32_t lin, uint64_t gpa)
 	k->decoded++;
 	if (!ram_has(ram, gpa)) {
 		memset(bytes, 0xff, sizeof(bytes));
-		BUG_ON(!decode_into(c, &k->odd.t, bytes, 15));
+		BUG_ON(!decode_into(c, &k->odd.t, k->max_insns, bytes, 15));
 		return &k->odd.t;
 	}
 	if (k->used + TRACE_ROOM > ARENA_SIZE)
 		cache_flush(k);
 	t = (struct trace *)(k->arena + k->used);
 	t->insns = (struct insn *)(k->arena + k->used + HEAD_ROOM);
-	if (!decode_into(c, t, ram->host + gpa, here)) {
+	if (!decode_into(c, t, k->max_insns, ram->host + gpa, here)) {
 		fetch_crossing(c, lin, gpa, bytes, &gpa2);
-		BUG_ON(!decode_into(c, t, bytes, 15));
+		BUG_ON(!decode_into(c, t, k->max_insns, bytes, 15));
 		t->n = 1; /* what follows is on the second page: found by its own address */
 		t->bytes = t->insns[0].len;
 		t->changes_mode = may_change_mode(&t->insns[0]);

@@ -52,7 +52,8 @@ struct jump_entry {
 struct cache {
 	struct vcpu *c;
 	struct jump_entry jump[JUMP_CACHE_SIZE];
-	uint32_t epoch; /* counts invalidations */
+	uint32_t epoch;     /* counts invalidations */
+	unsigned max_insns; /* of a trace, 1..TRACE_MAX_INSNS */
 	struct trace **hash;
 	struct trace **pages; /* per RAM page: list of traces */
 	uint8_t *arena;

@@ -19,10 +19,16 @@ bool engine_can_translate(void);
 void engine_set_hot(struct engine *e, unsigned executions);
 /* Privileged instructions of translated code really fault on the host's processor (hardfault.h). Before the first run. -ENOMEM; -ENOTSUP: no translator */
 int engine_set_hardfaults(struct engine *e);
+/* Traces and blocks of 1..32 instructions at most from now on. Decoded code goes. */
+void engine_set_block_max(struct engine *e, unsigned insns);
+/* A mistake for tests: translated code leaves out the instruction at this EIP. */
+void engine_leave_out(struct engine *e, uint32_t eip);
 void engine_destroy(struct engine *e);
 
 /* Real view only. Runs until vcpu->icount reaches icount_end, or an exit. vcpu->exit says which. */
 void engine_run(struct engine *e, uint64_t icount_end);
+/* The same, to the end of the first block at the latest. */
+void engine_run_block(struct engine *e, uint64_t icount_end);
 /* Exactly one instruction (one iteration of a rep string), with MMIO and code-page writes allowed: hooks are called.
  * EXIT_BUDGET when it retired. */
 void engine_step(struct engine *e);

@@ -27,6 +27,7 @@ struct engine {
 	struct cache cache;
 	struct trace_scratch cut;
 	struct xlate *xlate; /* NULL: the interpreter alone */
+	bool one_block;      /* the budget ends with the first block */
 };
 
 int engine_translate_create(struct engine **out, struct vcpu *c)
@@ -90,6 +91,19 @@ void engine_set_hot(struct engine *e, unsigned executions)
 {
 	if (e->xlate)
 		xlate_set_hot(e->xlate, executions);
+}
+
+void engine_set_block_max(struct engine *e, unsigned insns)
+{
+	BUG_ON(insns < 1 || insns > TRACE_MAX_INSNS);
+	e->cache.max_insns = insns;
+	cache_flush(&e->cache);
+}
+
+void engine_leave_out(struct engine *e, uint32_t eip)
+{
+	if (e->xlate)
+		xlate_leave_out(e->xlate, eip);
 }
 
 void engine_flush(struct engine *e)
@@ -226,6 +240,8 @@ static void run_until_exit(struct engine *e)
 			continue;
 		}
 		t = cache_lookup(&e->cache);
+		if (unlikely(e->one_block) && t->n < c->icount_end - c->icount)
+			c->icount_end = c->icount + t->n;
 		if (unlikely(t->n > c->icount_end - c->icount))
 			t = cut_trace(e, t, (unsigned)(c->icount_end - c->icount));
 		else if (e->xlate && xlate_run(e->xlate, t)) {
@@ -294,6 +310,13 @@ void engine_run(struct engine *e, uint64_t icount_end)
 		}
 	}
 	leave_engine(c);
+}
+
+void engine_run_block(struct engine *e, uint64_t icount_end)
+{
+	e->one_block = true;
+	engine_run(e, icount_end);
+	e->one_block = false;
 }
 
 /* One instruction alone. touch_all: MMIO and code may be touched. */

@@ -93,6 +93,7 @@ struct xlate {
 	unsigned hot;
 	bool hard; /* privileged instructions really fault */
 	struct hardfaults faults;
+	uint64_t left_out; /* EIP; none is so great: UINT64_MAX */
 	uint64_t blocks, flushes;
 };
 
@@ -530,7 +531,7 @@ static void gen_block(struct gen *g)
 		g->site = 0;
 		gen_keep_reach(g, insn_room(in));
 		start = g->e.at;
-		if (!gen_insn(g, in)) {
+		if (g->rip + in->off != g->x->left_out && !gen_insn(g, in)) {
 			gen_callout(g);
 			g->x87_known = g->sse_known = false;
 		}
@@ -943,6 +944,11 @@ bool xlate_run(struct xlate *x, struct trace *t)
 	return true;
 }
 
+void xlate_leave_out(struct xlate *x, uint32_t eip)
+{
+	x->left_out = eip;
+}
+
 void xlate_set_hot(struct xlate *x, unsigned executions)
 {
 	x->hot = executions;
@@ -1001,6 +1007,7 @@ int xlate_create(struct xlate **out, struct cache *cache)
 	x->frame.x = x;
 	x->jump_mode[0] = x->jump_mode[1] = 0x100;
 	x->hot = HOT;
+	x->left_out = UINT64_MAX;
 	x->site_count = 1;
 	x->alone.t = (struct trace){ .gpa = NO_PAGE, .gpa2 = NO_PAGE, .n = 1, .insns = x->alone.room };
 	x->alone.room[1].fn = interp_trace_end;

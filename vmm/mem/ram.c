@@ -221,12 +221,12 @@ void ram_mark_all_dirty(struct ram *r)
 	memset(r->dirty, RAM_DIRTY_ALL, r->pages);
 }
 
-size_t ram_take_written(struct ram *r, uint64_t *page)
+size_t ram_take_written(struct ram *r, uint8_t bit, uint64_t *page)
 {
 	size_t n = 0;
 
-	for (uint64_t at = 0; (at = next_dirty(r, at, RAM_DIRTY_SAVED)) < r->pages; at++) {
-		r->dirty[at] &= (uint8_t)~RAM_DIRTY_SAVED;
+	for (uint64_t at = 0; (at = next_dirty(r, at, bit)) < r->pages; at++) {
+		r->dirty[at] &= (uint8_t)~bit;
 		page[n++] = at;
 	}
 	if (r->cleaned)

@@ -16,10 +16,11 @@
 #define PAGE_SIZE 4096u
 #define PAGE_MASK (~(uint64_t)(PAGE_SIZE - 1))
 
-/* A write sets both; each is cleared by the one who asks for it. */
-#define RAM_DIRTY_DIGEST 1u /* written since the last ram_digest() */
-#define RAM_DIRTY_SAVED 2u  /* written since the last ram_take_written() */
-#define RAM_DIRTY_ALL (RAM_DIRTY_DIGEST | RAM_DIRTY_SAVED)
+/* A write sets all; each is cleared by the one who asks for it. */
+#define RAM_DIRTY_DIGEST 1u   /* written since the last ram_digest() */
+#define RAM_DIRTY_SAVED 2u    /* written since the last ram_take_written() */
+#define RAM_DIRTY_COMPARED 4u /* the same, by who compares two machines */
+#define RAM_DIRTY_ALL (RAM_DIRTY_DIGEST | RAM_DIRTY_SAVED | RAM_DIRTY_COMPARED)
 
 /* Called before bytes [gpa, gpa + len) of one page, which hold decoded code, are written. */
 typedef void ram_code_written_fn(void *self, uint64_t gpa, unsigned len);
@@ -59,8 +60,8 @@ bool ram_holds_code(const struct ram *r, uint64_t gpa, unsigned len);
  * A page of zeros contributes 0. */
 uint64_t ram_digest(struct ram *r);
 void ram_mark_all_dirty(struct ram *r);
-/* The numbers of the pages written since the last call, ascending, into `page`, which has room for all pages; returns how many. For one
- * caller in a VM's life: whoever makes checkpoints. */
-size_t ram_take_written(struct ram *r, uint64_t *page);
+/* The numbers of the pages written since the last call for this bit (RAM_DIRTY_*), ascending, into `page`, which has room for all pages;
+ * returns how many. */
+size_t ram_take_written(struct ram *r, uint8_t bit, uint64_t *page);
 
 #endif
