@@ -106,6 +106,16 @@ static void lied(struct vcpu *c, const struct insn *ip)
 		c->hooks.leak(c->hooks.self, ip);
 }
 
+/* By an instruction that went elsewhere: told where it is. from: c->rip before. */
+static void lied_at(struct vcpu *c, const struct insn *ip, uint64_t from)
+{
+	uint64_t to = c->rip;
+
+	c->rip = from;
+	lied(c, ip);
+	c->rip = to;
+}
+
 /* SGDT and SIDT store the whole base whatever the operand size, as all 32-bit processors do. */
 static void store_table(struct vcpu *c, const struct insn *ip, uint32_t base, uint16_t limit,
                         const struct table_reg *guest)
@@ -298,12 +308,14 @@ INSN(popf)
 
 INSN(iret)
 {
+	uint64_t from = c->rip;
+
 	BEGIN;
 	if ((c->eflags & FL_VM) && iopl(c) < 3)
 		vcpu_raise_error(c, VEC_GP, 0);
 	far_iret_native(c, ip->opsize);
 	if (virtually_writable(c) || c->virt.cpl != c->cpl)
-		lied(c, ip);
+		lied_at(c, ip, from);
 }
 
 /* ---- segment registers: CS and SS show their real RPL ---- */
@@ -434,21 +446,24 @@ INSN(jmp_far)
 INSN(call_far)
 {
 	bool lie = c->seg[SEG_CS].sel != c->seg[SEG_CS].guest_sel;
+	uint64_t from = c->rip;
 	struct far_pointer p;
 
 	BEGIN;
 	p = far_operand(c, ip);
 	far_call_native(c, p.sel, p.off, ip->opsize, NEXT_RIP(c, ip));
 	if (lie)
-		lied(c, ip);
+		lied_at(c, ip, from);
 }
 
 INSN(ret_far)
 {
+	uint64_t from = c->rip;
+
 	BEGIN;
 	far_ret_native(c, ip->opsize, ip->imm);
 	if (c->virt.cpl != c->cpl && !(c->eflags & FL_VM))
-		lied(c, ip);
+		lied_at(c, ip, from);
 }
 
 /* ---- binding ---- */
