@@ -4,42 +4,46 @@
 #include "vmm/engine/codebuf.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define HOST_PAGE 4096u
 
-static int map_views(struct codebuf *b, int fd)
+/* The second view lies below 4 GiB, so its place is taken first. */
+static void *map_again(void *view, size_t size)
 {
-	void *w, *x;
+	void *place = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0);
+	void *again;
 
-	w = mmap(NULL, b->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (w == MAP_FAILED)
-		return -errno;
-	b->write = w;
-	x = mmap(NULL, b->size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_32BIT, fd, 0);
-	if (x == MAP_FAILED)
-		return -errno;
-	b->exec = x;
-	return 0;
+	if (place == MAP_FAILED)
+		return place;
+	again = mremap(view, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+	if (again != MAP_FAILED && !mprotect(again, size, PROT_READ | PROT_EXEC))
+		return again;
+	munmap(place, size);
+	return MAP_FAILED;
 }
 
+/* Anonymous memory, not a memfd: a limit on the size of files is none on code. */
 int codebuf_create(struct codebuf *b, size_t size)
 {
-	int fd, rc;
+	void *w, *x = MAP_FAILED;
 
 	memset(b, 0, sizeof(*b));
 	b->size = size;
-	fd = memfd_create("ringside-code", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	rc = ftruncate(fd, (off_t)size) ? -errno : map_views(b, fd);
-	close(fd);
-	if (rc)
+	w = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (w != MAP_FAILED) {
+		b->write = w;
+		x = map_again(w, size);
+	}
+	if (x == MAP_FAILED) {
+		int rc = -errno;
+
 		codebuf_destroy(b);
-	return rc;
+		return rc;
+	}
+	b->exec = x;
+	return 0;
 }
 
 void codebuf_destroy(struct codebuf *b)
