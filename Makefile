@@ -78,7 +78,7 @@ check: setup
 
 bench: setup
 	+@$(AGAIN) all guests $(BUILD)/guests/storm.elf $(BUILD)/guests/nano.elf $(BUILD)/nano/native
-	@rc=0; for b in bench bench-profile bench-nano; do BUILD=$(BUILD) tools/$$b.sh || rc=$$?; done; exit $$rc
+	@rc=0; for b in bench bench-debug bench-profile bench-nano; do BUILD=$(BUILD) tools/$$b.sh || rc=$$?; done; exit $$rc
 
 # Records the boot once and measures it ten times more: some minutes.
 pages: setup

@@ -24,6 +24,9 @@
 #define PARTS_MAX 8       /* on their way at most */
 #define BYTES_A_PAGE 1500 /* a guess, until there are figures */
 #define DB_PAGE 4096u
+#define DEAR_PART 32   /* of what is allowed in all: a price above that is high */
+#define STRETCH_MAX 2  /* spacings to wait in addition */
+#define EVENT_WORK 400 /* instructions that replay in the time that an event takes */
 #define CONTENT_ROOM_FIRST (1u << 14)
 
 struct part {
@@ -50,7 +53,7 @@ struct checkpoints {
 	unsigned percent;
 	uint64_t floor;
 	uint64_t spacing;
-	uint64_t last_icount;
+	uint64_t last_icount, last_seq;
 	bool dead;      /* memory ran out in the middle of a checkpoint: there will be no other */
 	uint64_t pages; /* of RAM */
 	uint8_t *owed;
@@ -215,12 +218,19 @@ static uint64_t count_owed(struct checkpoints *k)
 	return owed;
 }
 
-static bool affordable(const struct checkpoints *k, uint64_t pages, uint64_t trace_bytes)
+/* Does the budget allow it, and is it worth it so soon? While a guest rewrites much of its memory, as when it boots, each checkpoint is dear, and much of what it
+ * holds is written over before the next: then they lie further apart. */
+static bool affordable(const struct checkpoints *k, uint64_t pages, uint64_t work, uint64_t trace_bytes)
 {
 	uint64_t spent = atomic_load(&k->stat_bytes), stored = atomic_load(&k->stat_pages);
 	uint64_t each = stored ? spent / stored + 1 : BYTES_A_PAGE, allowed = trace_bytes / 100 * k->percent;
+	uint64_t price = pages * each + DB_PAGE, stretch;
 
-	return spent + pages * each + DB_PAGE <= (allowed > k->floor ? allowed : k->floor);
+	allowed = allowed > k->floor ? allowed : k->floor;
+	stretch = price / (allowed / DEAR_PART + 1);
+	if (work / k->spacing < 1 + (stretch < STRETCH_MAX ? stretch : STRETCH_MAX))
+		return false;
+	return spent + price <= allowed;
 }
 
 static struct part *part_new(void)
@@ -300,15 +310,16 @@ static void fill_pages(struct checkpoints *k, struct part *p, uint64_t *at)
 
 bool checkpoints_take(struct checkpoints *k, uint64_t seq, uint64_t icount, uint64_t trace_bytes)
 {
-	uint64_t owed, at = 0;
+	uint64_t work = icount - k->last_icount + (seq - k->last_seq) * EVENT_WORK, owed, at = 0;
 	struct part *p;
 
-	if (k->dead || icount - k->last_icount < k->spacing)
+	if (k->dead || work < k->spacing)
 		return false;
 	owed = count_owed(k);
-	if (!affordable(k, owed, trace_bytes))
+	if (!affordable(k, owed, work, trace_bytes))
 		return false;
 	k->last_icount = icount;
+	k->last_seq = seq;
 	do {
 		p = part_get(k);
 		if (!p) {

@@ -78,6 +78,7 @@ static const struct usage usage = {
  */
 static const char gdb_script[] =
         "# what `ringside debug` gives to gdb\n"
+        "set remotetimeout 86400\n" /* a question may take its time */
         "define hookpost-monitor\n"
         "  pipe maintenance flush register-cache | cat >/dev/null\n"
         "  pipe maintenance flush dcache | cat >/dev/null\n"
