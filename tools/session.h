@@ -40,7 +40,7 @@ struct session {
 struct session_result {
 	struct vm_stop stop;
 	struct vm_counters counters;
-	uint64_t comparisons; /* of a lockstep that found no difference */
+	uint64_t comparisons;     /* of a lockstep that found no difference */
 	uint64_t wall_ns, cpu_ns; /* of the host, the second of this thread: what other work on the host disturbs least */
 	struct perf perf;
 	bool has_perf;
