@@ -65,7 +65,7 @@ struct feed {
 	struct profile_context now;
 	struct event prev;
 	bool has_prev, begun, ended;
-	uint64_t total;
+	uint64_t total, mark_port; /* UINT64_MAX: none */
 	struct samples *samples;
 	uint32_t again[AGAIN_MAX]; /* of the present event */
 	bool again_bad;
@@ -167,6 +167,16 @@ static int parse_filters(struct feed *f, char **filters, struct vm_error *err)
 	return 0;
 }
 
+static int parse_port(struct feed *f, const char *text, struct vm_error *err)
+{
+	const char *end;
+
+	f->mark_port = UINT64_MAX;
+	if (text && (!hex_number(text, 0, &f->mark_port, &end) || f->mark_port > 0xffff))
+		return vm_fail(err, -EINVAL, "%s: is no port (hexadecimal, up to ffff)", text);
+	return 0;
+}
+
 static int open_pattern(struct lines **out, const char *pattern, struct vm_error *err)
 {
 	return pattern ? lines_open(out, pattern, err) : 0;
@@ -263,6 +273,16 @@ static int marker_event(struct feed *f, const struct event *ev)
 	return begin_segment(f, ev->icount, text);
 }
 
+static int port_marker(struct feed *f, const struct event *ev)
+{
+	char text[64];
+
+	if (ev->kind != EV_PIO || !(ev->flags & EVF_WRITE) || ev->addr != f->mark_port)
+		return 0;
+	snprintf(text, sizeof(text), "port %03x: %" PRIx64, (unsigned)ev->addr, ev->value);
+	return begin_segment(f, ev->icount, text);
+}
+
 /* The lines that this event, already told, has ended. */
 static int pass_marks(struct feed *f, const struct event *ev)
 {
@@ -293,6 +313,7 @@ int feed_open(struct feed **out, struct trace_reader *reader, const struct feed_
 	f->now.process = UINT64_MAX;
 	f->samples = o->samples;
 	rc = parse_filters(f, o->filters, err);
+	rc = rc ? rc : parse_port(f, o->mark_port, err);
 	rc = rc ? rc : open_patterns(f, o, err);
 	if (!rc && (f->mark || f->from || f->to))
 		rc = trace_console_each(reader, on_console, f, err);
@@ -357,6 +378,7 @@ static int after_event(struct feed *f, const struct event *ev, const struct even
 	if (ev->op == OP_MOV_CR && ev->kind == EV_FAULT && ev->addr == 3)
 		f->now.process = ev->value & ~0xfffull;
 	rc = pass_marks(f, ev);
+	rc = rc ? rc : port_marker(f, ev);
 	return rc ? rc : ev->kind == EV_MARKER ? marker_event(f, ev) : 0;
 }
 

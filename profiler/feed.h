@@ -2,7 +2,7 @@
  * feed.h - a trace into profiles: one pass over the events, telling each profile what is known of an event beside itself (the guest's
  * process, the event before, the marker), and leaving out what the user did not ask for.
  *
- * Markers are EV_MARKER events, and lines of the guest's console that match: so a trace can be cut where its guest printed something, whether or
+ * Markers are EV_MARKER events, writes to a port that the user names, and lines of the guest's console that match: so a trace can be cut where its guest printed something, whether or
  * not anybody thought of it when recording.
  */
 #ifndef RINGSIDE_PROFILER_FEED_H
@@ -18,9 +18,10 @@
 
 /* Everything may be 0 or NULL, and is borrowed until feed_close. */
 struct feed_options {
-	uint64_t near;    /* instructions between two events that are close; 0 = FEED_NEAR_DEFAULT */
-	uint32_t buckets; /* of time; 0 = FEED_BUCKETS_DEFAULT */
-	const char *mark; /* console lines that are markers: POSIX extended regular expression */
+	uint64_t near;         /* instructions between two events that are close; 0 = FEED_NEAR_DEFAULT */
+	uint32_t buckets;      /* of time; 0 = FEED_BUCKETS_DEFAULT */
+	const char *mark_port; /* in hexadecimal: each write to it is a marker */
+	const char *mark;      /* console lines that are markers: POSIX extended regular expression */
 	const char *from_mark,
 	        *to_mark; /* only what is between: the first marker or line that matches, and the next that does */
 	struct samples *samples; /* of the trace */

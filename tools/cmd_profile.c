@@ -17,7 +17,7 @@
 #include "tools/tool.h"
 
 struct profile_options {
-	char *by, *format, *sort, *limit, *symbols, *near, *buckets, *mark, *from_mark, *to_mark;
+	char *by, *format, *sort, *limit, *symbols, *near, *buckets, *mark, *mark_port, *from_mark, *to_mark;
 	char **plots, **filters;
 };
 
@@ -106,6 +106,7 @@ static int feed_plan(const struct profile_options *o, struct feed_options *feed)
 		return tool_error(TOOL_USAGE, "--buckets %s: must be 1 to %d", o->buckets, FEED_BUCKETS_MAX);
 	feed->buckets = (uint32_t)buckets;
 	feed->mark = o->mark;
+	feed->mark_port = o->mark_port;
 	feed->from_mark = o->from_mark;
 	feed->to_mark = o->to_mark;
 	feed->filters = o->filters;
@@ -488,6 +489,8 @@ int cmd_profile(int argc, const char **argv)
 		  "REGEX" },
 		{ "mark", 0, POPT_ARG_STRING, &o.mark, 0, "Console lines that are markers, besides those recorded",
 		  "REGEX" },
+		{ "mark-port", 0, POPT_ARG_STRING, &o.mark_port, 0,
+		  "Each write of the guest to this port is a marker too", "HEX" },
 		{ "near", 0, POPT_ARG_STRING, &o.near, 0, "Instructions between events that are close (4)", "N" },
 		{ "buckets", 0, POPT_ARG_STRING, &o.buckets, 0, "Parts of the run for --by time (20)", "N" },
 		{ "limit", 0, POPT_ARG_STRING, &o.limit, 0,

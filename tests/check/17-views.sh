@@ -48,6 +48,8 @@ for model in $MODELS; do
 	is "a range of ports" "([.tables[0].rows[].port] | unique) == [\"080\", \"084\"]"
 	is "what they cost" '.selected_cost == ([.tables[0].rows[].total] | add) and .selected_share > 0 and .selected_share < 100'
 	ok "a range that ends before it begins" equal "$("$RINGSIDE" profile --filter port=84-80 "$trace" >/dev/null 2>&1; echo $?)" 2
+	profile --by marker --mark-port 80
+	is "writes to a port are markers" '[.tables[0].rows[] | select(.after | startswith("port 080: "))] | length == 13 + 53'
 	profile --by process
 	is "two processes and how they were left" '[.tables[0].rows[] | select(.cr3 == ("00005000", "00006000")) | [.cr3, .mode, .count]] | sort == [["00005000", "kernel", 20], ["00006000", "kernel", 24]]'
 	is "ring 3 is user" '[.tables[0].rows[] | select(.mode == "user").count] == [6]'

@@ -15,6 +15,7 @@
 #include "recorder/codec.h"
 #include "recorder/dbcheck.h"
 #include "recorder/print.h"
+#include "recorder/samples.h"
 #include "recorder/trace.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -126,6 +127,25 @@ static int ignore(void *self, enum vm_stream stream, uint64_t icount, const uint
 	return len && bytes[0] == 0xff;
 }
 
+/* What was measured again, and every chain of callers to its root. */
+static void read_samples(struct trace_reader *r)
+{
+	uint64_t events = trace_reader_meta(r)->events;
+	struct samples *s;
+	struct vm_error err;
+
+	if (samples_open(&s, r, &err) <= 0)
+		return;
+	for (uint64_t seq = 0; seq < events && seq < 100000; seq++) {
+		uint32_t node = samples_caller(s, seq);
+
+		samples_at(s, seq);
+		while (node)
+			samples_node(s, node, &node);
+	}
+	samples_close(s);
+}
+
 static void whole_file(const uint8_t *data, size_t size)
 {
 	int fd = memfd_create("trace", MFD_CLOEXEC);
@@ -142,6 +162,7 @@ static void whole_file(const uint8_t *data, size_t size)
 		if (!trace_reader_open(&r, path, &err)) {
 			trace_reader_check(r, NULL, NULL, &err);
 			trace_console_each(r, ignore, NULL, &err);
+			read_samples(r);
 			trace_reader_close(r);
 		}
 	}
