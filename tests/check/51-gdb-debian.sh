@@ -111,4 +111,29 @@ check "the instruction that called" '=> .*(sysenter|int +\$0x80)'
 check "the last writer of a stack word" 'written at icount [0-9]+ by the instruction at'
 check "the writer's instruction" '=> .*(push|mov|call)'
 check "the writer wrote it" 'it is the writer: 1'
+
+# ---- back and forth across checkpoints, with breakpoint and by steps
+"$RINGSIDE" trace dump --kind checkpoint "$trace" | awk 'NR % 8 == 3 { print $1 }' >"$scratch/checkpoints"
+{
+	printf 'set pagination off\nset width 0\n'
+	while read -r event; do
+		cat <<-END_OF_GDB
+			echo @$event\n
+			monitor goto event $event
+			reverse-stepi 4
+			monitor digest
+			stepi 7
+			reverse-stepi 7
+			monitor digest
+			break *\$pc
+			reverse-continue
+			continue
+			monitor digest
+			delete
+		END_OF_GDB
+	done <"$scratch/checkpoints"
+} >"$scratch/commands.gdb"
+timeout 800 "$RINGSIDE" debug --command "$scratch/commands.gdb" --batch "$trace" >"$scratch/out" 2>&1 </dev/null
+awk '/^@/ { n = 0; places++ } /^registers/ { if (!n++) first = $0; else if ($0 != first) bad++; seen++ } END { exit bad || places < 2 || seen != 3 * places }' "$scratch/out"
+ok "registers and memory are the same after crossing checkpoints" equal $? 0
 done_checks
