@@ -160,6 +160,44 @@ static void describe_port(const struct cell_key *c, const struct symbols *symbol
 	set(id, 3, "%s", cell_kind(c));
 }
 
+#define MSR_TSC 0x10
+
+static bool reads_time(const struct cell_key *c)
+{
+	return c->op == OP_RDTSC || ((c->op == OP_RDMSR || c->op == OP_WRMSR) && c->other == MSR_TSC);
+}
+
+/* Time comes from outside as a device's answer does. */
+static bool takes_outside(const struct cell_key *c)
+{
+	return takes_device(c) || (c->kind == EV_FAULT && reads_time(c));
+}
+
+static const char *cell_device(const struct cell_key *c)
+{
+	if (!takes_device(c))
+		return "time stamp counter";
+	return c->kind == EV_MMIO ? mmio_device(c->detail) : port_device((uint16_t)c->detail);
+}
+
+/* By what it is called: sixteen letters tell all of them apart. */
+static struct group_key key_device(const struct cell_key *c, const struct symbols *symbols)
+{
+	struct group_key key = { 0, 0 };
+	const char *name = cell_device(c);
+
+	(void)symbols;
+	for (unsigned i = 0; name[i] && i < 16; i++)
+		*(i < 8 ? &key.high : &key.low) |= (uint64_t)(uint8_t)name[i] << (56 - 8 * (i % 8));
+	return key;
+}
+
+static void describe_device(const struct cell_key *c, const struct symbols *symbols, struct profile_id *id)
+{
+	(void)symbols;
+	set(id, 0, "%s", cell_device(c));
+}
+
 static struct group_key key_vector(const struct cell_key *c, const struct symbols *symbols)
 {
 	(void)symbols;
@@ -383,6 +421,7 @@ static const struct grouping groupings[BY_MAX] = {
 	[BY_SITE] = { "site", FACET_SITE, { "site", "symbol", "insn", "kind" }, takes_synchronous, key_site, describe_site },
 	[BY_SYMBOL] = { "symbol", FACET_SITE, { "symbol" }, takes_synchronous, key_symbol, describe_symbol },
 	[BY_PORT] = { "port", FACET_SITE, { "port", "direction", "name", "kind" }, takes_device, key_port, describe_port },
+	[BY_DEVICE] = { "device", FACET_SITE, { "device" }, takes_outside, key_device, describe_device },
 	[BY_VECTOR] = { "vector", FACET_SITE, { "vector", "name", "kind" }, takes_vector, key_vector, describe_vector },
 	[BY_OPERAND] = { "operand", FACET_SITE, { "insn", "operand", "name", "kind" }, takes_all, key_operand, describe_operand },
 	[BY_PROCESS] = { "process", FACET_PART, { "cr3", "mode" }, takes_all, key_process, describe_process },
@@ -399,7 +438,7 @@ static const struct grouping groupings[BY_MAX] = {
 	[BY_MARKER] = { "marker", FACET_PART, { "part", "after" }, takes_all, key_marker, describe_marker },
 };
 const char profile_by_names[] =
-        "insn, site, symbol, port, vector, operand, process, pair, pairsite, cluster, time, marker, caller";
+        "insn, site, symbol, port, device, vector, operand, process, pair, pairsite, cluster, time, marker, caller";
 
 enum profile_facet profile_by_facet(enum profile_by by)
 {

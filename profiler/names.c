@@ -66,6 +66,57 @@ const char *port_name(uint16_t port)
 	return "";
 }
 
+/* Whole devices; those that a PC has in several places come several times. */
+static const struct port_range devices[] = {
+	{ 0x20, 0x21, "8259 interrupt controllers" },
+	{ 0xa0, 0xa1, "8259 interrupt controllers" },
+	{ 0x4d0, 0x4d1, "8259 interrupt controllers" },
+	{ 0x40, 0x43, "8254 timer" },
+	{ 0x61, 0x61, "8254 timer" },
+	{ 0x60, 0x60, "8042 keyboard controller" },
+	{ 0x64, 0x64, "8042 keyboard controller" },
+	{ 0x70, 0x71, "clock chip" },
+	{ 0x80, 0x80, "delay ports" },
+	{ 0xed, 0xed, "delay ports" },
+	{ 0x00, 0x0f, "8237 dma" },
+	{ 0x81, 0x8f, "8237 dma" },
+	{ 0xc0, 0xdf, "8237 dma" },
+	{ 0x92, 0x92, "system control" },
+	{ 0xf0, 0xf1, "fpu error" },
+	{ 0x600, 0x605, "system control" },
+	{ 0xcf9, 0xcf9, "system control" },
+	{ 0xf4, 0xf4, "debug exit" },
+	{ 0xe9, 0xe9, "debug console" },
+	{ 0x3f8, 0x3ff, "serial console" },
+	{ 0x2e8, 0x2ef, "uarts 2 to 4" },
+	{ 0x2f8, 0x2ff, "uarts 2 to 4" },
+	{ 0x3e8, 0x3ef, "uarts 2 to 4" },
+	{ 0x3b0, 0x3df, "vga" },
+	{ 0x170, 0x177, "ide" },
+	{ 0x1f0, 0x1f7, "ide" },
+	{ 0x3f0, 0x3f7, "floppy" },
+	{ 0x278, 0x27f, "parallel" },
+	{ 0x378, 0x37f, "parallel" },
+	{ 0xcf8, 0xcff, "pci" },
+};
+
+const char *port_device(uint16_t port)
+{
+	for (size_t i = 0; i < sizeof(devices) / sizeof(*devices); i++)
+		if (port >= devices[i].first && port <= devices[i].last)
+			return devices[i].name;
+	return "other";
+}
+
+const char *mmio_device(uint32_t page)
+{
+	if (page >= 0xa0 && page <= 0xbf)
+		return "vga";
+	if (page == 0xfec00 || page == 0xfee00)
+		return "apic";
+	return "other";
+}
+
 const char *mmio_name(uint32_t page)
 {
 	if (page >= 0xa0 && page <= 0xaf)

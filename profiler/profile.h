@@ -90,6 +90,7 @@ enum profile_by {
 	BY_SITE,
 	BY_SYMBOL,
 	BY_PORT,
+	BY_DEVICE,
 	BY_VECTOR,
 	BY_OPERAND,
 	BY_PROCESS,

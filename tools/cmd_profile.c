@@ -48,16 +48,16 @@ struct profile_pictures {
 static const struct usage profile_usage = {
 	.command = "ringside profile",
 	.arguments = "TRACE",
-	.about =
-	        "Says what each event of a recording cost the VMM: how often, how dear, where. Counts are exact; "
-	        "costs are\n"
-	        "cycles of the recording host. Where the time of the whole run went comes first, then a table a "
-	        "grouping:\n"
-	        "insn, site, symbol, port (and MMIO page), vector, operand (control register, MSR, leaf, ...), process "
-	        "(CR3),\n"
-	        "pair and pairsite (an event and the one close before it), cluster (where a chain of close events "
-	        "begins), time,\n"
-	        "marker. A marker is a line of the guest's console that --mark matched, here or when recording.",
+	.about = "Says what each event of a recording cost the VMM: how often, how dear, where. Counts are exact; "
+	         "costs are\n"
+	         "cycles of the recording host. Where the time of the whole run went comes first, then a table a "
+	         "grouping:\n"
+	         "insn, site, symbol, port (and MMIO page), device, vector, operand (control register, MSR, leaf, "
+	         "...), process "
+	         "(CR3),\n"
+	         "pair and pairsite (an event and the one close before it), cluster (where a chain of close events "
+	         "begins), time,\n"
+	         "marker. A marker is a line of the guest's console that --mark matched, here or when recording.",
 	.examples =
 	        "  ringside profile ringside.trace\n"
 	        "  ringside profile --by site,port --sort count --limit 0 ringside.trace\n"
@@ -89,7 +89,7 @@ static const struct format {
 	{ "json", report_json, "insn", false },
 	{ "csv", report_csv, "insn", false },
 	{ "pb", report_pb, "insn", false },
-	{ "html", report_html, "insn,operand,site,symbol,port,vector,pair,cluster,process,time,marker", false },
+	{ "html", report_html, "insn,operand,site,symbol,device,port,vector,pair,cluster,process,time,marker", false },
 	{ "folded", report_folded, "site,insn", true },
 	{ "callgrind", report_callgrind, "site,insn", true },
 	{ "trace-event", NULL, "insn", true },
@@ -472,7 +472,8 @@ int cmd_profile(int argc, const char **argv)
 	struct profile_options o = { 0 };
 	const struct poptOption table[] = {
 		{ "by", 0, POPT_ARG_STRING, &o.by, 0,
-		  "Groupings: insn, site, symbol, port, vector, operand, process, pair, pairsite, cluster, time, "
+		  "Groupings: insn, site, symbol, port, device, vector, operand, process, pair, pairsite, cluster, "
+		  "time, "
 		  "marker, "
 		  "caller (once replay --measure has looked), or all but that (insn)",
 		  "LIST" },

@@ -53,7 +53,7 @@ ok "dump --from --to" equal "$("$RINGSIDE" trace dump --from 1000000 --to 2M "$t
 ok "the last event is the end" equal "$(tail -n 1 "$tmp/dump.json" | jq -r .kind)" end
 
 "$RINGSIDE" profile --by all --limit 0 --format json --symbols "$guest" "$trace" >"$tmp/profile.json"
-ok "profile is JSON" json '.format == "ringside-profile" and (.tables | length) == 12' "$tmp/profile.json"
+ok "profile is JSON" json '.format == "ringside-profile" and (.tables | length) == 13' "$tmp/profile.json"
 ok "every event is in the table by instruction" equal "$(jq '[.tables[0].rows[].count] | add' "$tmp/profile.json")" "$events"
 ok "counts agree with the dump" equal "$(jq -c '[.tables[0].rows[] | {k: (.insn + " " + .kind), c: .count}] | sort_by(.k)' "$tmp/profile.json")" \
 	"$(jq -sc 'group_by(.insn + " " + .kind) | map({k: (.[0].insn + " " + .[0].kind), c: length}) | sort_by(.k)' "$tmp/dump.json")"

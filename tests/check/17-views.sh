@@ -24,7 +24,7 @@ for model in $MODELS; do
 	done
 
 	profile --by all
-	is "all views" '(.tables | length) == 12'
+	is "all views" '(.tables | length) == 13'
 	is "rows add up to their tables" 'all(.tables[]; ([.rows[].count] | add) == .count and ([.rows[].total] | add) == .total)'
 	is "views of all events add up to the whole" "all(.tables[] | select(.by == (\"insn\", \"operand\", \"process\", \"pair\", \"pairsite\", \"cluster\", \"time\", \"marker\")); .count == $events)"
 	is "and to the cost outside the guest" '([.phases[] | select(.event).cycles] | add) as $cost | all(.tables[] | select(.by == ("insn", "operand", "process", "pair", "time", "marker")); .total == $cost)'
@@ -42,6 +42,9 @@ for model in $MODELS; do
 	is "a port" '[.tables[0].rows[] | select(.insn == "in" and .operand == "port 080").count] == [11 + 53 + 19 + 23 + 61 + 62]'
 	profile --by port
 	is "a port by port" '[.tables[0].rows[] | select(.port == "084").count] == [100]'
+	profile --by device
+	is "a device by device" '[.tables[0].rows[] | select(.device == "delay ports").count] == [11 + 13 + 53 + 53 + 19 + 23 + 61 + 62]'
+	is "devices add up to their layer" '([.tables[0].rows[].phases.device] | add) == (.phases[] | select(.phase == "device").cycles)'
 	profile --by vector
 	is "a vector" '[.tables[0].rows[] | select(.vector == "0d").count] == [6]'
 	profile --by port --filter port=80-84

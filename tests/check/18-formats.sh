@@ -56,7 +56,7 @@ fi
 
 profile --format html >"$scratch/html" 2>"$scratch/err"
 ok "html" equal $? 0
-ok "html: a table and a plot a view, and three of all" equal "$(grep -c '<h2>By ' "$scratch/html") $(grep -o '<figure><svg' "$scratch/html" | wc -l)" "11 14"
+ok "html: a table and a plot a view, and three of all" equal "$(grep -c '<h2>By ' "$scratch/html") $(grep -o '<figure><svg' "$scratch/html" | wc -l)" "12 15"
 ok "html fetches nothing" [ -z "$(grep -oE '(src|href)="?(https?:)?//[^"]*|url\(["'\'']?http[^)]*|<script|<link|@import' "$scratch/html" | head -1)" ]
 if have xmllint; then
 	ok "html is well-formed" xmllint --noout "$scratch/html"
