@@ -67,7 +67,7 @@ double contrast_ms(const struct contrast *c, unsigned w)
 {
 	double sorted[CONTRAST_ROUNDS_MAX];
 
-	memcpy(sorted, c->way[w].ms, c->rounds * sizeof(*sorted));
+	memcpy(sorted, c->way[w].cpu_ms, c->rounds * sizeof(*sorted));
 	return stats_median(sorted, c->rounds);
 }
 
@@ -96,11 +96,11 @@ uint64_t contrast_reflects(const struct contrast *c, unsigned w)
 /* All rounds of one way were faster than all of the other. */
 static bool apart(const struct contrast *c, unsigned a, unsigned b)
 {
-	double low[2] = { c->way[a].ms[0], c->way[b].ms[0] }, high[2] = { low[0], low[1] };
+	double low[2] = { c->way[a].cpu_ms[0], c->way[b].cpu_ms[0] }, high[2] = { low[0], low[1] };
 
 	for (unsigned i = 0; i < c->rounds; i++)
 		for (unsigned s = 0; s < 2; s++) {
-			double ms = c->way[s ? b : a].ms[i];
+			double ms = c->way[s ? b : a].cpu_ms[i];
 
 			low[s] = ms < low[s] ? ms : low[s];
 			high[s] = ms > high[s] ? ms : high[s];
@@ -128,12 +128,13 @@ static void answer_model(struct contrast *c)
 	char time[200];
 
 	if (apart(c, 0, 1))
-		snprintf(time, sizeof(time), "On this guest ring 1 %s %.1f ms of ring 3's %.1f ms (%.1f %%)",
+		snprintf(time, sizeof(time),
+		         "On this guest ring 1 %s %.1f ms of ring 3's %.1f ms of processor time (%.1f %%)",
 		         three > one ? "saves" : "costs", three > one ? three - one : one - three, three,
 		         100 * (three > one ? three - one : one - three) / three);
 	else
 		snprintf(time,
-		         sizeof(time), "What ring 1 buys in time on this guest is less than these %u rounds differ by (%.1f ms against %.1f ms)",
+		         sizeof(time), "What ring 1 buys on this guest is less than these %u rounds differ by (%.1f ms of processor time against %.1f ms)",
 		         c->rounds, one, three);
 	snprintf(c->sentence, sizeof(c->sentence),
 	         "%s: model 0/3/3 switched its view of memory %" PRIu64
@@ -181,7 +182,8 @@ static void answer_engine(struct contrast *c)
 	double interp = contrast_ms(c, 0), translate = contrast_ms(c, 1);
 
 	snprintf(c->sentence, sizeof(c->sentence),
-	         "The translator runs this guest in %.1f ms, the interpreter in %.1f ms: %.2f times as long. Decoding "
+	         "The translator runs this guest in %.1f ms of processor time, the interpreter in %.1f ms: %.2f times "
+	         "as long. Decoding "
 	         "and translating took "
 	         "%.1f ms and %.1f ms of it.",
 	         translate, interp, translate > 0 ? interp / translate : 0, contrast_phase_ms(c, 1, PH_DECODE),

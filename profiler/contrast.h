@@ -18,9 +18,10 @@ enum contrast_by { CONTRAST_MODEL, CONTRAST_TRAP, CONTRAST_ENGINE };
 
 struct contrast_way {
 	const char *name;
-	struct profile *profile; /* FACET_SITE; all rounds */
-	struct trace_meta meta;  /* of the last round */
-	double ms[CONTRAST_ROUNDS_MAX];
+	struct profile *profile;        /* FACET_SITE; all rounds */
+	struct trace_meta meta;         /* of the last round */
+	double ms[CONTRAST_ROUNDS_MAX]; /* of the host's clock */
+	double cpu_ms[CONTRAST_ROUNDS_MAX]; /* of the vCPU thread's processor time: what other work on the host disturbs least */
 	uint64_t hardfaults;
 };
 

@@ -7,7 +7,7 @@
 #include "profiler/contrast.h"
 
 /* By way; of one round. */
-double contrast_ms(const struct contrast *c, unsigned w); /* the median */
+double contrast_ms(const struct contrast *c, unsigned w); /* of processor time, the median */
 double contrast_phase_ms(const struct contrast *c, unsigned w, enum event_phase phase);
 uint64_t contrast_reflects(const struct contrast *c, unsigned w);
 

@@ -10,12 +10,13 @@
 #include "profiler/contrast_internal.h"
 #include "profiler/gnuplot.h"
 #include "profiler/report.h"
+#include "profiler/stats.h"
 
 static const char *const by_names[] = { [CONTRAST_MODEL] = "model", [CONTRAST_TRAP] = "trap", [CONTRAST_ENGINE] = "engine" };
 
 /* ---- lines that are one number a way ---- */
 
-enum { FIGURES = 9 + PH_MAX };
+enum { FIGURES = 11 + PH_MAX };
 struct figure {
 	const char *key, *title;
 	double value[CONTRAST_WAYS];
@@ -51,19 +52,43 @@ static void fill_counts(const struct contrast *c, struct figure *f, size_t *n)
 	}
 }
 
+static double least(const double *ms, unsigned n)
+{
+	double value = ms[0];
+
+	for (unsigned i = 1; i < n; i++)
+		value = ms[i] < value ? ms[i] : value;
+	return value;
+}
+
+static double median(const double *ms, unsigned n)
+{
+	double sorted[CONTRAST_ROUNDS_MAX];
+
+	memcpy(sorted, ms, n * sizeof(*sorted));
+	return stats_median(sorted, n);
+}
+
+static void fill_times(const struct contrast *c, struct figure *f, size_t *n)
+{
+	struct figure *cpu = add_figure(f, n, "median_cpu_ms", "processor time, median", true);
+	struct figure *cpu_least = add_figure(f, n, "min_cpu_ms", "processor time, least", true);
+	struct figure *wall = add_figure(f, n, "median_ms", "time, median", true);
+	struct figure *wall_least = add_figure(f, n, "min_ms", "time, least", true);
+
+	for (unsigned w = 0; w < c->ways; w++) {
+		cpu->value[w] = median(c->way[w].cpu_ms, c->rounds);
+		cpu_least->value[w] = least(c->way[w].cpu_ms, c->rounds);
+		wall->value[w] = median(c->way[w].ms, c->rounds);
+		wall_least->value[w] = least(c->way[w].ms, c->rounds);
+	}
+}
+
 static size_t fill_figures(const struct contrast *c, struct figure f[FIGURES])
 {
-	struct figure *median, *least;
 	size_t n = 0;
 
-	median = add_figure(f, &n, "median_ms", "time, median", true);
-	least = add_figure(f, &n, "min_ms", "time, least", true);
-	for (unsigned w = 0; w < c->ways; w++) {
-		median->value[w] = contrast_ms(c, w);
-		least->value[w] = c->way[w].ms[0];
-		for (unsigned i = 1; i < c->rounds; i++)
-			least->value[w] = c->way[w].ms[i] < least->value[w] ? c->way[w].ms[i] : least->value[w];
-	}
+	fill_times(c, f, &n);
 	fill_counts(c, f, &n);
 	for (int ph = 0; ph < PH_MAX; ph++) {
 		struct figure *phase = add_figure(f, &n, event_phase_name((enum event_phase)ph),

@@ -36,7 +36,7 @@ static const struct usage usage = {
 	.examples = "  ringside contrast --by model build/guests/demo.elf\n"
 	            "  ringside contrast --by trap --rounds 5 --plot trap.png build/guests/demo.elf\n"
 	            "  ringside contrast --by trap --initrd initrd.gz --append 'console=ttyS0' vmlinuz\n"
-	            "  ringside contrast --by engine --format json kernel.elf | jq .figures.median_ms",
+	            "  ringside contrast --by engine --format json kernel.elf | jq .figures.median_cpu_ms",
 	.min_args = 1,
 	.max_args = 1,
 };
@@ -95,7 +95,7 @@ static int take_trace(struct contrast_cli *cli, struct contrast_way *way, unsign
 	return rc ? tool_fail(rc, &err) : OPTIONS_GO;
 }
 
-static int record_session(struct session *s, struct recording *r, struct contrast_way *way)
+static int record_session(struct session *s, struct recording *r, struct contrast_way *way, unsigned round)
 {
 	struct session_result result;
 	struct vm_error err;
@@ -106,13 +106,14 @@ static int record_session(struct session *s, struct recording *r, struct contras
 	if (rc)
 		return tool_error(TOOL_HOST, "%s", err.text);
 	way->hardfaults = result.counters.hardfaults;
+	way->cpu_ms[round] = (double)result.cpu_ns / 1e6;
 	if (status == OPTIONS_GO && result.stop.reason == STOP_INTERRUPTED)
 		return TOOL_INTERRUPTED;
 	return status;
 }
 
 static int record_way(struct contrast_cli *cli, const struct machine_options *m, const char *guest,
-                      struct contrast_way *way)
+                      struct contrast_way *way, unsigned round)
 {
 	const struct recording_options options = { .machine = m, .path = cli->trace, .force = true, .budget = "0" };
 	struct recording recording;
@@ -126,7 +127,7 @@ static int record_way(struct contrast_cli *cli, const struct machine_options *m,
 	if (status == OPTIONS_GO)
 		status = recording_open(&recording, &options, &session, &config);
 	if (status == OPTIONS_GO)
-		status = record_session(&session, &recording, way);
+		status = record_session(&session, &recording, way, round);
 	session_close(&session);
 	return status;
 }
@@ -150,7 +151,7 @@ static int run_rounds(struct contrast_cli *cli, const struct plan *plan, struct 
 		m.trap = chosen(plan->way[w].trap, m.trap);
 		m.serial = m.serial ? m.serial : (char *)(uintptr_t) "none";
 		c->way[w].name = plan->way[w].name;
-		status = record_way(cli, &m, guest, &c->way[w]);
+		status = record_way(cli, &m, guest, &c->way[w], i / c->ways);
 		if (status == OPTIONS_GO)
 			status = take_trace(cli, &c->way[w], i / c->ways);
 		progress_show(&cli->progress, (double)(i + 1) / (c->rounds * c->ways));

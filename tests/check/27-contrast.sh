@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
 guest=$BUILD/guests/count.elf
 export TMPDIR=$scratch
-is() { ok "$1" jq -e "$2" "$scratch/out" >/dev/null; }
+is() { if jq -e "$2" "$scratch/out" >/dev/null; then pass; else fail "$1" "jq '$2'" "$scratch/out"; fi; }
 contrast() { timeout 300 "$RINGSIDE" contrast "$@" "$guest" >"$scratch/out" 2>"$scratch/err" </dev/null; }
 
 contrast --by trap --rounds 2 --rows 0 --format json --plot "$scratch/trap.svg"
@@ -13,7 +13,7 @@ ok "by trap" equal $? 0
 is "one digest" '.same_digest and .format == "ringside-contrast" and .rounds == 2'
 is "counts are of one run, in every way" '[.rows[] | select(.insn == ("rdtsc", "rdmsr", "cli", "sgdt")) | [.insn, .count.interp, .count.call, .count.fault]] | sort == [["cli", 13, 13, 13], ["rdmsr", 37, 37, 37], ["rdtsc", 29, 29, 29], ["sgdt", 43, 43, 43]]'
 is "events add up" '([.rows[].count.fault] | add) == .figures.events.fault'
-is "real faults in one way alone" '.figures.hardfaults == {interp: 0, call: 0, fault: 852}'
+is "real faults in one way alone" '([.rows[] | select(((.kind | IN("fault", "pio")) and .insn != "mov sreg") or .insn == "hlt").count.fault] | add) as $n | $n > 800 and .figures.hardfaults == {interp: 0, call: 0, fault: $n}'
 is "and a layer of its own" '.figures.fault.interp == 0 and .figures.fault.call == 0 and .figures.fault.fault > 0'
 is "what can fault is dearer by far" 'all(.rows[] | select(.insn == ("rdtsc", "rdmsr", "cli", "in")); .min.fault > 2 * .min.call)'
 is "layers stay below the time" '([.figures | .guest, .decode, .tlb, .view, .fault, .callout, .entry, .emulate, .reflect, .device, .log | .fault] | add) <= .figures.median_ms.fault * 4'
@@ -22,12 +22,12 @@ ok "a picture" [ -s "$scratch/trap.svg" ] && ok "and what it was made from" [ -s
 
 contrast --by model --rounds 2
 ok "by model" equal $? 0
-for line in 'view switches +0 +[1-9]' 'reflected +[0-9]+ +[0-9]+' 'TLB fills +[0-9]+ +[0-9]+' 'time, median .* ms .* ms' 'switched its view of memory [1-9]'; do
+for line in 'view switches +0 +[1-9]' 'reflected +[0-9]+ +[0-9]+' 'TLB fills +[0-9]+ +[0-9]+' 'processor time, median .* ms .* ms' 'switched its view of memory [1-9]'; do
 	ok "by model: $line" grep -qE "$line" "$scratch/out"
 done
 
 contrast --by engine --rounds 1 --format json
-is "by engine" '.same_digest and (.figures.median_ms | keys == ["interp", "translate"])'
+is "by engine" '.same_digest and (.figures.median_cpu_ms | keys == ["interp", "translate"])'
 
 contrast --by steam
 ok "a way that is none" equal "$? $(grep -c 'model, trap or engine' "$scratch/err")" "2 1"

@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
-is() { ok "$1" jq -e "$2" "$scratch/out" >/dev/null; }
+is() { if jq -e "$2" "$scratch/out" >/dev/null; then pass; else fail "$1" "jq '$2'" "$scratch/out"; fi; }
 
 "$RINGSIDE" calibrate --insns --samples 200 --format json >"$scratch/out" 2>"$scratch/err"
 ok "calibrate" equal $? 0
