@@ -56,7 +56,7 @@ help:
 	@echo 'make check-san   the tests under AddressSanitizer and UndefinedBehaviorSanitizer (build-san/)'
 	@echo 'make lint        warnings of two compilers, layering, headers, format, static analysis'
 	@echo 'make format      clang-format over the tree'
-	@echo 'make fuzz        every fuzz target for SECONDS=60 each'
+	@echo 'make fuzz        every fuzz target, and random programs, for SECONDS=60 each'
 	@echo 'make bench       the figures of record, replay, profile, trace size and single operations, beside QEMU where it is installed'
 	@echo 'make pages       record the Debian boot and write profiler/pages: its text report, plots, HTML report'
 	@echo 'make guests      fetch the Debian kernel and busybox, build the initramfs (build/guests/)'
@@ -113,8 +113,8 @@ fuzz-build:
 fuzz-programs: $(FUZZ)
 
 fuzz: setup
-	+@$(AGAIN) all fuzz-build
-	@FUZZ=build-fuzz/fuzz SECONDS_EACH=$(SECONDS) tests/fuzz.sh
+	+@$(AGAIN) tests fuzz-build
+	@FUZZ=build-fuzz/fuzz SECONDS_EACH=$(SECONDS) LONG_PROGRAMS=1 tests/fuzz.sh
 
 lint: setup
 	+@$(AGAIN) -s $(PB_HEADERS)

@@ -31,5 +31,32 @@ for target in "$FUZZ"/*; do
 		echo "    to repeat: $target $crashes${target##*/}-..."
 	fi
 done
+# Not fuzzers, but as long: other random programs each time, translator against interpreter, and both against the host's processor.
+seed=$(date +%s)
+long() { # WHAT COMMAND...: with seeds until the time is over
+	local what=$1 end=$((SECONDS + seconds)) runs=0 rc
+	shift
+	while [ $SECONDS -lt $end ]; do
+		"$@" $((seed += 1000000)) >"build-fuzz/$what.log" 2>&1
+		rc=$?
+		if [ $rc -eq 77 ]; then
+			echo "skipped $what: $(tail -n 1 "build-fuzz/$what.log")"
+			return
+		elif [ $rc -ne 0 ]; then
+			failed=$((failed + 1))
+			echo "FAILED  $what: $* $seed"
+			tail -n 30 "build-fuzz/$what.log" | sed 's/^/    | /'
+			return
+		fi
+		runs=$((runs + 1))
+	done
+	passed=$((passed + 1))
+	echo "ok      $what: $runs times 50000 programs"
+}
+if [ -n "${LONG_PROGRAMS-}" ]; then
+	long programs build/xlate/programs --count 50000 --seed
+	long judge build/hostjudge/judge -p -n 50000 -s
+	long judge-translator build/hostjudge/judge -e translate -p -n 50000 -s
+fi
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -50,7 +50,25 @@ recorded() { # NAME MODEL
 	for engine in $ENGINES; do
 		replayed "$1" "$2" "$engine" "$trace"
 	done
+	also_interpreted "$1" "$2" "$guest" "$(digest "$trace")"
 	rm -f "$trace"*
+}
+
+digest() { "$RINGSIDE" trace info --format json "$1" 2>"$scratch/err" | jq -r .digest; }
+
+# What the interpreter records is the same trace, and so replays on every engine as that does.
+also_interpreted() { # NAME MODEL GUEST DIGEST
+	local other
+	cp "$BUILD/guests/$1.elf" "$3"
+	timeout 300 "$RINGSIDE" record -f -o "$scratch/other.trace" --engine interp --model "$2" "$3" >/dev/null 2>"$scratch/err" </dev/null
+	rm -f "$3"
+	other=$(digest "$scratch/other.trace")
+	rm -f "$scratch/other.trace"*
+	if [ -n "$other" ] && [ "$other" = "$4" ]; then
+		pass
+	else
+		fail "$1 in model $2: the engines record '$4' and '$other'" "$RINGSIDE record --engine interp -o /tmp/$1.trace --model $2 $BUILD/guests/$1.elf"
+	fi
 }
 
 # The checks must be able to fail: the guest `broken` has one check that is wrong.

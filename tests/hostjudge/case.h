@@ -17,7 +17,7 @@
 #define HJ_SAFE_END 0x6f000000u
 #define HJ_SHARED 0x78000000u
 #define HJ_BATCH 128u
-#define HJ_CODE_MAX 64u /* bytes of a case's instructions */
+#define HJ_CODE_MAX 128u /* bytes of a case's instructions */
 
 enum { HJ_ES, HJ_CS, HJ_SS, HJ_DS, HJ_FS, HJ_GS, HJ_SREGS }; /* as in vmm/decode/insn.h */
 

@@ -34,6 +34,7 @@ struct gen {
 	unsigned count;
 	unsigned first[GEN_CLASSES + 1];
 	unsigned total_weight;
+	bool only_sequences;
 };
 
 /* How often a class is drawn; undefined ones come by themselves. */
@@ -436,6 +437,11 @@ struct gen *gen_create(const char *only)
 	}
 	sort_by_class(g, !only);
 	return g;
+}
+
+void gen_only_sequences(struct gen *g)
+{
+	g->only_sequences = true;
 }
 
 void gen_free(struct gen *g)
@@ -1049,6 +1055,9 @@ static enum gen_class draw_class(const struct gen *g, struct rng *r)
 {
 	unsigned class, dice = below(r, g->total_weight);
 
+	if (g->only_sequences)
+		return GEN_SEQUENCE;
+
 	for (class = 0; class < GEN_CLASSES; class ++) {
 		if (!drawn(g, class))
 			continue;
@@ -1110,6 +1119,55 @@ static bool fits_sequence(const struct insn *in)
 	}
 }
 
+/* A load, a store or both, at an address that is mostly in the data pages: below LOOP_COUNTER. */
+enum { LOOP_COUNTER = HJ_DATA_SIZE - 16, LOOP_BYTES = 9, MEMORY_BYTES = 6, SKIP_BYTES = 2 };
+
+static void put32le(uint8_t *p, uint32_t v)
+{
+	memcpy(p, &v, sizeof(v));
+}
+
+static unsigned put_memory(struct rng *r, uint8_t *p)
+{
+	static const uint8_t opcodes[] = { 0x01, 0x03, 0x09, 0x0b, 0x11, 0x13, 0x19, 0x1b, 0x21, 0x23, 0x29,
+		                           0x2b, 0x31, 0x33, 0x39, 0x3b, 0x85, 0x87, 0x88, 0x89, 0x8a, 0x8b };
+	uint32_t address = HJ_DATA + below(r, LOOP_COUNTER - 4);
+
+	if (chance(r, 20))
+		address = HJ_DATA + 0x1000 - below(r, 4); /* crosses pages, or nearly */
+	else if (chance(r, 3))
+		address = HJ_DATA - 1 - below(r, 4); /* is not there */
+	p[0] = PICK(r, opcodes);
+	p[1] = (uint8_t)(below(r, 8) << 3 | 5);
+	put32le(p + 2, address);
+	return MEMORY_BYTES;
+}
+
+static unsigned put_register_only(const struct gen *g, struct rng *r, const uint8_t *mix, uint8_t *p, struct insn *in)
+{
+	uint8_t bytes[16];
+	const struct entry *e;
+
+	do {
+		e = draw(g, r, (enum gen_class)mix[below(r, 2)]);
+		make_bytes(r, e, bytes);
+	} while (insn_decode(in, bytes, 15, GEN_MODE, 0) <= 0 || !usable_op(in, e->prefix) || !fits_sequence(in));
+	memcpy(p, bytes, in->len);
+	return in->len;
+}
+
+/* Around what there is: SUB dword [counter], 1; JNZ back. */
+static unsigned put_loop(uint8_t *code, unsigned n)
+{
+	code[n] = 0x83;
+	code[n + 1] = 0x2d;
+	put32le(code + n + 2, HJ_DATA + LOOP_COUNTER);
+	code[n + 6] = 1;
+	code[n + 7] = 0x75;
+	code[n + 8] = (uint8_t) - (int)(n + LOOP_BYTES);
+	return n + LOOP_BYTES;
+}
+
 /* What one instruction leaves for the next: lazy flags, x87 registers in the host's unit or not, pending exceptions. */
 static bool make_sequence(const struct gen *g, struct rng *r, struct hj_case *k, struct insn *in)
 {
@@ -1121,23 +1179,34 @@ static bool make_sequence(const struct gen *g, struct rng *r, struct hj_case *k,
 		{ GEN_SSE_FLOAT, GEN_MMX },   { GEN_X87, GEN_INTEGER },
 	};
 	const uint8_t *mix = PICK(r, mixes);
-	unsigned n = 0, wanted_count = 2 + below(r, 9);
-	uint8_t bytes[16];
+	unsigned n = 0, wanted = 2 + below(r, 14), skip = 0, left = 0;
+	bool plain = chance(r, 25), loops = !plain && chance(r, 30);
 
-	for (unsigned i = 0; i < wanted_count && n < HJ_CODE_MAX - 15;) {
-		const struct entry *e = draw(g, r, (enum gen_class)mix[below(r, 2)]);
-
-		make_bytes(r, e, bytes);
-		if (insn_decode(in, bytes, 15, GEN_MODE, 0) <= 0 || !usable_op(in, e->prefix) || !fits_sequence(in))
+	for (unsigned i = 0; i < wanted && n < HJ_CODE_MAX - 15 - LOOP_BYTES; i++) {
+		if (!plain && !left && chance(r, 20)) {
+			k->code[n] = (uint8_t)(0x70 | below(r, 16)); /* Jcc */
+			n += SKIP_BYTES;
+			skip = n;
+			left = 1 + below(r, 3);
 			continue;
-		memcpy(k->code + n, bytes, in->len);
-		n += in->len;
-		i++;
+		}
+		if (!plain && chance(r, 25))
+			n += put_memory(r, k->code + n);
+		else
+			n += put_register_only(g, r, mix, k->code + n, in);
+		if (left && --left == 0)
+			k->code[skip - 1] = (uint8_t)(n - skip);
 	}
+	if (left)
+		k->code[skip - 1] = (uint8_t)(n - skip);
+	if (loops)
+		n = put_loop(k->code, n);
 	k->len = n;
-	k->branches = false;
+	k->branches = false; /* but to its own instructions, and its end */
 	random_state(r, &k->in);
 	random_fx(r, in, k->in.fx);
+	if (loops)
+		put32le(k->in.data + LOOP_COUNTER, 1 + below(r, 5));
 	*in = (struct insn){ .op = OP_NONE };
 	return true;
 }

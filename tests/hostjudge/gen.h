@@ -19,7 +19,7 @@ enum gen_class {
 	GEN_SSE,
 	GEN_SSE_FLOAT,
 	GEN_UNDEFINED, /* a LOCK prefix where none may be */
-	GEN_SEQUENCE,  /* several register-only instructions of any class */
+	GEN_SEQUENCE, /* a small program: register-only instructions of any class, loads and stores, forward branches, perhaps all in a loop */
 	GEN_CLASSES
 };
 extern const char *const gen_class_names[GEN_CLASSES];
@@ -28,6 +28,7 @@ struct gen;
 
 /* only: an op's name, or NULL for all. NULL when out of memory or no instruction has that name. */
 struct gen *gen_create(const char *only);
+void gen_only_sequences(struct gen *g);
 void gen_free(struct gen *g);
 unsigned gen_entries(const struct gen *g); /* instruction forms it draws from */
 /* Fills k->in, code, len and branches; *in is the decoded instruction, OP_NONE for a sequence. */

@@ -1,5 +1,5 @@
 /*
- * judge.c - the host processor as judge of the interpreter.
+ * judge.c - the host processor as judge of the interpreter, and of the translator.
  *
  * Every case is one user-mode instruction, or a few, with registers, flags, x87, MMX and XMM state and two pages of memory. The helper (helper.c) runs it natively as 32-bit
  * code; the interpreter runs it on a vCPU in the same place: CPL 3, paging on, the same linear addresses and selectors. Everything must come out the same:
@@ -8,7 +8,8 @@
  * Not compared with the host: last instruction and operand pointers of the x87 (makers differ; checked against what the instruction was), and the values of
  * RCPPS and RSQRTPS, which need only lie within the architecture's error bound.
  *
- * usage: judge [-n CASES] [-s SEED] [-i INDEX] [-o OP] [-m MAX] [-v]
+ * usage: judge [-p] [-e ENGINE] [-n CASES] [-s SEED] [-i INDEX] [-o OP] [-m MAX] [-v]
+ *   -p  small programs only                      -e  interp, or translate: then everything is translated at once
  *   -i  run the one case INDEX of the seed       -o  only forms of this instruction
  *   -m  stop after MAX mismatches                -v  print every case's instruction
  * exit status: 0 all agree, 1 mismatches, 2 usage, 77 the host cannot run 32-bit code
@@ -41,7 +42,7 @@
 
 struct options {
 	uint64_t cases, seed, index;
-	bool one, verbose;
+	bool one, verbose, programs, translate;
 	const char *only;
 	unsigned max;
 };
@@ -145,10 +146,12 @@ static void machine_init(struct judge *j)
 	struct vcpu *c = &j->c;
 	uint8_t int3[HJ_CODE_SIZE];
 
-	if (ram_init(&j->ram, MEMORY) || mmu_init(&c->mmu, &j->ram, false) || engine_interp_create(&j->engine, c)) {
-		fprintf(stderr, "judge: out of memory\n");
+	if (ram_init(&j->ram, MEMORY) || mmu_init(&c->mmu, &j->ram, false) ||
+	    (j->opt->translate ? engine_translate_create(&j->engine, c) : engine_interp_create(&j->engine, c))) {
+		fprintf(stderr, "judge: no memory, or no such engine on this host\n");
 		exit(5);
 	}
+	engine_set_hot(j->engine, 0);
 	c->ring0_becomes = 1;
 	vcpu_reset(c);
 	put32(&j->ram, PD + (HJ_CODE >> 22) * 4, PT | PTE_USER);
@@ -530,8 +533,9 @@ static void report(struct judge *j, const struct hj_case *k, const struct insn *
 	show_state(&k->in);
 	show_fpu(&k->in, class);
 	show_operand(j, k, in);
-	printf("%s  to repeat: build/hostjudge/judge -s %llu -i %llu%s%s\n", text, (unsigned long long)j->opt->seed,
-	       (unsigned long long)index, j->opt->only ? " -o " : "", j->opt->only ? j->opt->only : "");
+	printf("%s  to repeat: build/hostjudge/judge%s%s -s %llu -i %llu%s%s\n", text, j->opt->programs ? " -p" : "",
+	       j->opt->translate ? " -e translate" : "", (unsigned long long)j->opt->seed, (unsigned long long)index,
+	       j->opt->only ? " -o " : "", j->opt->only ? j->opt->only : "");
 }
 
 static void judge_case(struct judge *j, unsigned n, uint64_t index)
@@ -594,7 +598,8 @@ static uint64_t summarise(const struct judge *j)
 			printf("  %-12s %llu\n", i == OP_NONE ? "(sequence)" : op_name((enum op)i),
 			       (unsigned long long)j->bad_ops[i]);
 	if (bad)
-		printf("to repeat: build/hostjudge/judge -s %llu -n %llu\n", (unsigned long long)j->opt->seed,
+		printf("to repeat: build/hostjudge/judge%s%s -s %llu -n %llu\n", j->opt->programs ? " -p" : "",
+		       j->opt->translate ? " -e translate" : "", (unsigned long long)j->opt->seed,
 		       (unsigned long long)j->opt->cases);
 	printf("%u instruction forms, seed %llu\n", gen_entries(j->gen), (unsigned long long)j->opt->seed);
 	printf("%llu passed, %llu failed\n", (unsigned long long)(total - bad), (unsigned long long)bad);
@@ -606,8 +611,10 @@ static bool parse(int argc, char **argv, struct options *o)
 	int c;
 
 	*o = (struct options){ .cases = 400000, .seed = 1, .max = 20 };
-	while ((c = getopt(argc, argv, "n:s:i:o:m:v")) != -1) {
+	while ((c = getopt(argc, argv, "pe:n:s:i:o:m:v")) != -1) {
 		switch (c) {
+		case 'p': o->programs = true; break;
+		case 'e': o->translate = !strcmp(optarg, "translate"); break;
 		case 'n': o->cases = strtoull(optarg, NULL, 0); break;
 		case 's': o->seed = strtoull(optarg, NULL, 0); break;
 		case 'i':
@@ -631,7 +638,8 @@ int main(int argc, char **argv)
 	uint64_t bad;
 
 	if (!parse(argc, argv, &opt)) {
-		fprintf(stderr, "usage: judge [-n CASES] [-s SEED] [-i INDEX] [-o OP] [-m MAX] [-v]\n");
+		fprintf(stderr,
+		        "usage: judge [-p] [-e ENGINE] [-n CASES] [-s SEED] [-i INDEX] [-o OP] [-m MAX] [-v]\n");
 		return 2;
 	}
 	j = aligned_alloc(64, (sizeof(*j) + 63) & ~63ul);
@@ -644,6 +652,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "judge: no instruction form is called '%s'\n", opt.only ? opt.only : "");
 		return 2;
 	}
+	if (opt.programs)
+		gen_only_sequences(j->gen);
 	snprintf(helper, sizeof(helper), "%.*shelper",
 	         strrchr(argv[0], '/') ? (int)(strrchr(argv[0], '/') - argv[0] + 1) : 0, argv[0]);
 	helper_start(j, helper);
