@@ -37,7 +37,9 @@ for model in $MODELS; do
 	"$RINGSIDE" profile --by insn --limit 0 --format json "$scratch/count.trace" >"$scratch/profile"
 	# ring 3's HLT is reflected, but faults all the same; MOV to a segment register stays a call-out
 	expected=$(jq '[.tables[0].rows[] | select(((.kind | IN("fault", "pio")) and .insn != "mov sreg") or .insn == "hlt").count] | add' "$scratch/profile")
-	ok "count in model $model: every privileged instruction" equal "$hard" "$expected"
+	# where a budget ends within a block, what is left of the block is interpreted
+	ok "count in model $model: $hard of $expected privileged instructions" [ "$hard" -le "$expected" ]
+	ok "count in model $model: nearly all of $expected, not $hard" [ $((100 * hard)) -ge $((99 * expected)) ]
 	ok "phases add up to the run" equal "$(jq '([.phases[].cycles] | add) == .run_cycles' "$scratch/profile")" true
 	phase() { jq ".phases[] | select(.phase == \"$1\").$2" "$scratch/profile"; }
 	ok "faults cost something" [ "$(phase fault cycles)" -gt $((hard * 200)) ]
