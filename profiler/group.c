@@ -491,6 +491,12 @@ void profile_row_id(const struct profile_table *t, const struct profile_row *row
 
 	memset(out, 0, sizeof(*out));
 	groupings[t->by].describe(c, t->symbols, out);
+	if (t->by == BY_SITE && p->code && !(c->flags & CELL_USER)) {
+		char text[PROFILE_COLUMN_SIZE];
+
+		if (p->code(p->code_self, c->rip, cell_insn(c), text, sizeof(text)))
+			set(out, 2, "%s", text);
+	}
 	if (t->by == BY_CALLER)
 		describe_chain(t, row, out->text[1], PROFILE_COLUMN_SIZE);
 	if (t->by == BY_TIME && p->bucket_name)

@@ -44,6 +44,12 @@ void profile_name_parts(struct profile *p, const char *(*bucket)(void *self, uin
 	p->names_self = self;
 }
 
+void profile_code(struct profile *p, profile_code_fn *code, void *self)
+{
+	p->code = code;
+	p->code_self = self;
+}
+
 void profile_callers(struct profile *p, const struct samples *callers)
 {
 	p->callers = callers;

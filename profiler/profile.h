@@ -68,6 +68,9 @@ void profile_costs_bad(struct profile *p);
  * numbers. */
 void profile_name_parts(struct profile *p, const char *(*bucket)(void *self, uint32_t n),
                         const char *(*segment)(void *self, uint32_t n), void *self);
+/* By site: what stands at an address, as text; false where that cannot be told. Borrowed; NULL: mnemonics alone. */
+typedef bool profile_code_fn(void *self, uint64_t address, const char *expected, char *out, size_t size);
+void profile_code(struct profile *p, profile_code_fn *code, void *self);
 /* The tree that contexts' `caller` are nodes of. Borrowed: until the last table was looked at. */
 void profile_callers(struct profile *p, const struct samples *callers);
 /* Take a whole trace. progress may be NULL (0..1). */

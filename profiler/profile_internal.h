@@ -52,6 +52,8 @@ struct profile {
 	const char *(*bucket_name)(void *self, uint32_t n), *(*segment_name)(void *self, uint32_t n);
 	void *names_self;
 	const struct samples *callers;
+	profile_code_fn *code;
+	void *code_self;
 	bool sorted; /* samples are in ascending order of cost */
 	bool costs_ok;
 	uint64_t kinds[EV_KIND_MAX];

@@ -11,6 +11,7 @@
 #include "profiler/plot.h"
 #include "profiler/report.h"
 #include "profiler/trace_events.h"
+#include "tools/code.h"
 #include "tools/commands.h"
 #include "tools/groupings.h"
 #include "tools/options.h"
@@ -19,6 +20,7 @@
 struct profile_options {
 	char *by, *format, *sort, *limit, *symbols, *near, *buckets, *mark, *mark_port, *from_mark, *to_mark;
 	char **plots, **filters;
+	int disassemble;
 };
 
 /* What the words on the command line mean. */
@@ -31,6 +33,7 @@ struct profile_plan {
 	struct feed_options feed;
 	int (*report)(FILE *out, const struct report *r);
 	char **plots;
+	bool disassemble;
 	bool wants[PLOT_KINDS]; /* pictures, in files or in the report */
 };
 
@@ -154,6 +157,7 @@ static int make_plan(const struct profile_options *o, struct profile_plan *plan)
 		return tool_error(TOOL_USAGE, "--format pb: is binary; send it to a file");
 	plan->sort = profile_sort_find(o->sort ? o->sort : "time");
 	plan->own_order = !o->sort;
+	plan->disassemble = o->disassemble;
 	if (!plan->sort)
 		return tool_error(TOOL_USAGE, "--sort %s: must be one of %s", o->sort, profile_sort_names);
 	plan->limit = !format->report ? TRACE_EVENTS_LIMIT : format->whole ? 0 : 20;
@@ -265,8 +269,10 @@ static void set_destroy(struct profile_set *set)
 		profile_destroy(set->list[i]);
 }
 
-static void set_names(const struct profile_set *set, struct feed *feed, const struct samples *samples)
+static void set_names(const struct profile_set *set, struct feed *feed, const struct samples *samples, struct code *code)
 {
+	if (set->of[FACET_SITE] && code)
+		profile_code(set->of[FACET_SITE], code_text, code);
 	if (set->of[FACET_CALLER])
 		profile_callers(set->of[FACET_CALLER], samples);
 	if (set->of[FACET_PART])
@@ -387,6 +393,7 @@ static int profile_reader(struct report r, struct trace_reader *reader, const st
                           const struct symbols *symbols)
 {
 	struct profile_pictures pictures = { .mark_count = 0 };
+	struct code *code = NULL;
 	struct profile_set set = { .count = 0 };
 	struct feed *feed;
 	struct feed_options options = asked->feed;
@@ -415,7 +422,8 @@ static int profile_reader(struct report r, struct trace_reader *reader, const st
 		samples_close(samples);
 		return status;
 	}
-	rc = set_create(&set, plan, &err);
+	rc = plan->disassemble ? code_open(&code, reader, &err) : 0;
+	rc = rc ? rc : set_create(&set, plan, &err);
 	rc = rc ? rc : pictures_create(&pictures, plan, r.meta->icount, &err);
 	rc = rc ? rc : read_set(&set, feed, &pictures, &err);
 	if (!rc && pictures_marks(&pictures, feed))
@@ -423,7 +431,7 @@ static int profile_reader(struct report r, struct trace_reader *reader, const st
 	if (rc) {
 		status = tool_fail(rc, &err);
 	} else {
-		set_names(&set, feed, samples);
+		set_names(&set, feed, samples, code);
 		r.selection = feed_selection(feed);
 		r.total_events = feed_total(feed);
 		note_samples(&r, samples, feed, &note);
@@ -431,6 +439,7 @@ static int profile_reader(struct report r, struct trace_reader *reader, const st
 	}
 	set_destroy(&set);
 	pictures_destroy(&pictures);
+	code_close(code);
 	feed_close(feed);
 	samples_close(samples);
 	return status;
@@ -490,6 +499,8 @@ int cmd_profile(int argc, const char **argv)
 		  "REGEX" },
 		{ "mark", 0, POPT_ARG_STRING, &o.mark, 0, "Console lines that are markers, besides those recorded",
 		  "REGEX" },
+		{ "disassemble", 0, POPT_ARG_NONE, &o.disassemble, 0,
+		  "By site: the instruction as it stands in the kernel's memory at the trace's last checkpoint", NULL },
 		{ "mark-port", 0, POPT_ARG_STRING, &o.mark_port, 0,
 		  "Each write of the guest to this port is a marker too", "HEX" },
 		{ "near", 0, POPT_ARG_STRING, &o.near, 0, "Instructions between events that are close (4)", "N" },

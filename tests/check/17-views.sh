@@ -47,6 +47,8 @@ for model in $MODELS; do
 	is "devices add up to their layer" '([.tables[0].rows[].phases.device] | add) == (.phases[] | select(.phase == "device").cycles)'
 	profile --by vector
 	is "a vector" '[.tables[0].rows[] | select(.vector == "0d").count] == [6]'
+	profile --by site --disassemble
+	is "disassembly" '[.tables[0].rows[] | select(.symbol == ("count_in_11+0x0", "count_readcr0_17+0x0", "count_cpuid0_31+0x0")).insn] | sort == ["cpuid", "in al, 0x80", "mov eax, cr0"]'
 	profile --by port --filter port=80-84
 	is "a range of ports" "([.tables[0].rows[].port] | unique) == [\"080\", \"084\"]"
 	is "what they cost" '.selected_cost == ([.tables[0].rows[].total] | add) and .selected_share > 0 and .selected_share < 100'
