@@ -117,6 +117,24 @@ END_OF_GDB
 	said "backwards through changes ($engine)" 'Old value = 10' 'more than a thousand: 1' 'Breakpoint 2, kernel_main' 'cannot be changed|Cannot access memory'
 done
 
+# ---- other machines
+for options in '--model 0/3/3' '--engine translate --trap fault' '--sensitive leak --engine translate' '--clock host'; do
+	# shellcheck disable=SC2086 # they are words
+	live $options <<'END_OF_GDB'
+break sched_tick
+continue
+set var timer_ticks = 500
+set $edx = 7
+watch timer_ticks
+continue
+delete
+stepi 20
+detach
+END_OF_GDB
+	said "with $options" 'New value = 501' '^ringside: power off'
+	replays "with $options"
+done
+
 # ---- how sessions end
 live <<'END_OF_GDB'
 tbreak sched_tick
