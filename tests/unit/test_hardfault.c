@@ -243,7 +243,7 @@ static void elsewhere(void)
 
 static void bad_pointer(void)
 {
-	volatile char *nowhere = (char *)(uintptr_t)(getpid() & 0); /* not a constant: the compiler must not know */
+	volatile char *nowhere = (char *)((uintptr_t)(getpid() & 0) + 16); /* not a constant: the compiler must not know */
 
 	*nowhere = 1;
 }
