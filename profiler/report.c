@@ -261,7 +261,7 @@ static void text_saving(FILE *out, const struct report *r, const struct profile_
 	struct report_phase phases[REPORT_PHASES];
 
 	fprintf(out,
-	        "one exit for each group: %" PRIu64 " exits fewer (%.1f %%), entry and decode of those: %" PRIu64
+	        "one exit for each group: %" PRIu64 " exits fewer (%.1f %%), getting to the VMM for those: %" PRIu64
 	        " cycles, %.2f %% of the time outside the guest, %.2f %% of the run\n",
 	        t->followers, report_percent(t->followers, t->count), t->saved,
 	        report_percent(t->saved, r->totals->cost), report_percent(t->saved, report_phases(r, phases)));

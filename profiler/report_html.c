@@ -153,7 +153,7 @@ static void html_table(FILE *out, const struct report *r, const struct profile_t
 	if (t->grouped)
 		fprintf(out,
 		        "<p>One exit for each group: %" PRIu64
-		        " exits fewer (%.1f %%); entry and decode of those are %.2f %% of the "
+		        " exits fewer (%.1f %%); getting to the VMM for those is %.2f %% of the "
 		        "time outside the guest.</p>\n",
 		        t->followers, report_percent(t->followers, t->count), report_percent(t->saved, r->totals->cost));
 }
