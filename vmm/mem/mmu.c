@@ -349,6 +349,17 @@ static bool store_replaces(uint64_t old, uint64_t new)
 	return old && ((old ^ new) & FRAME_MASK || (old & ~new &(PTE_W | PTE_U | PTE_D)));
 }
 
+/* Would storing it take something away? The instruction after must then be fetched anew. */
+static bool walk_replaces(const struct mmu *m, uint64_t lin, uint32_t word, bool big)
+{
+	const struct tlb_store *s = m->store;
+	uint64_t slot = s->big[(uint32_t)lin >> BIG_SHIFT];
+
+	if (store_replaces(store_find(s, lin), big ? word | (lin & FRAME_MASK & ~BIG_FRAME_MASK) : word))
+		return true;
+	return big && word_valid(s, slot) && store_replaces(slot, word);
+}
+
 /* A walk's result becomes the stored translation. word: frame and bits, without a generation. */
 static uint64_t store_put(struct mmu *m, uint64_t lin, uint32_t word, bool big)
 {
@@ -499,7 +510,8 @@ static int translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum m
 			return walk_fault(fault, lin, access, ctx, why);
 		if (!permits(m, k.word, access, ctx))
 			return walk_fault(fault, lin, access, ctx, PF_P);
-		if (running && unlikely(walk_hits_code(m, &k, leaf_bits)))
+		if (running && unlikely(walk_hits_code(m, &k, leaf_bits) ||
+		                        walk_replaces(m, lin, k.word | (leaf_bits & PTE_D), k.big)))
 			return MMU_HITS_CODE;
 		walk_mark(m, &k, leaf_bits);
 		word = store_put(m, lin, k.word | (leaf_bits & PTE_D), k.big);

@@ -104,7 +104,8 @@ void mmu_forget_writes(struct mmu *m, uint64_t page_gpa);
  * ram.code_written: not while a trace runs (see mmu_translate_running). Generation changes when the walk replaced another translation. */
 int mmu_translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, uint64_t *gpa,
                   struct mmu_fault *fault);
-/* The same for accesses by a running trace: MMU_HITS_CODE and nothing changed when an accessed or dirty bit would overwrite decoded code. */
+/* The same for accesses by a running trace: MMU_HITS_CODE and nothing changed when an accessed or dirty bit would overwrite decoded code, or
+ * the walk would replace another translation, perhaps that of the trace's own page: the next instruction must see either. */
 #define MMU_HITS_CODE (-2)
 int mmu_translate_running(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context context, uint64_t *gpa,
                           struct mmu_fault *fault);

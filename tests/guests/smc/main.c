@@ -331,6 +331,27 @@ static void aliases(void)
 		bad += call((u8 *)alias + 0x800) != 1 + (i & 1);
 	}
 	EQ(bad, 0);
+	test("a store whose walk takes the code's own page to another frame: the next instruction is there");
+	bad = 0;
+	for (u32 frame = 0; frame < 2; frame++) {
+		u8 *at = arena + frame * 4096 + 0xa00;
+
+		make_function(arena + frame * 4096 + 0xb00, 0);
+		emit(&at, 0xa3); /* mov %eax, alias + 0xc00 */
+		emit32(&at, alias + 0xc00);
+		make_function(at, 1 + frame);
+	}
+	for (u32 i = 0; i < 60; i++) {
+		map_page(alias, (u32)arena | P_P | P_W | P_U);
+		invlpg(alias);
+		call((u8 *)alias + 0xb00);
+		map_page(alias, ((u32)arena + 4096) | P_P | P_W | P_U); /* no INVLPG: the store finds it */
+		*(u32 *)(arena + 4096 + 0xc00) = i;
+		bad += call((u8 *)alias + 0xa00) != 2 || *(u32 *)(arena + 4096 + 0xc00) == i;
+	}
+	EQ(bad, 0);
+	map_page(alias, (u32)arena | P_P | P_W | P_U);
+	invlpg(alias);
 	test("a page table beside code");
 	{
 		/* the directory entry points to a table in the arena's page, whose accessed bits the walk sets while code of that page runs */
