@@ -1,7 +1,7 @@
 /*
  * programs.c - random programs through the interpreter and through the translator: after every stretch of a budget both must agree on everything.
  *
- *     programs [--seed N] [--count N] [--budgets N] [--verbose]
+ *     programs [--seed N] [--count N] [--budgets N] [--room BYTES] [--verbose]
  *
  * Each program runs three times: interpreted at one go, translated at one go, and translated in stretches of random budgets (with the interpreter following, so that
  * states in between are compared too). Registers, flags, x87 and SSE state, instruction counts, how it ended, memory and page tables are compared. The translator is told to
@@ -9,6 +9,9 @@
  *
  * With --budgets each program runs instead in stretches of 1, of 2, ... of N instructions: whatever the length, the translator must be in the state that the
  * interpreter, stepped one by one, had at that count.
+ *
+ * With --room translated code has so little room that it goes again and again. Before all that: memory is never writable and executable at once, and data
+ * beside code does not make code be translated again.
  *
  * Last line: a line of counts. A failure prints the seed, the program and the difference.
  */
@@ -304,9 +307,60 @@ static bool run_budgets(struct test *t, unsigned longest)
 	return true;
 }
 
+/* Writable xor executable: every mapping of this process, the translator's two views of code among them. */
+static bool maps_are_sane(void)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	unsigned executable = 0;
+	bool both = false;
+	char line[512], rights[8];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%*s %7s", rights) != 1)
+			continue;
+		both |= strchr(rights, 'w') && strchr(rights, 'x');
+		executable += !strcmp(rights, "r-xs");
+	}
+	if (f)
+		fclose(f);
+	if (both || !executable)
+		printf("FAILED: a mapping is writable and executable, or there is no code\n");
+	return !both && executable;
+}
+
+/* A loop that counts in memory on its own page: translated once or twice, however often it runs. */
+static bool data_beside_code(struct test *t)
+{
+	static const uint8_t code[] = {
+		0xb9, 0x10, 0x27, 0,    0,          /* mov $10000, %ecx */
+		0xff, 0x05, 0,    0x08, 0x40, 0,    /* incl XP_CODE + 0x800 */
+		0x49, 0x75, 0xf7,                   /* dec %ecx; jnz */
+		0xa1, 0,    0x08, 0x40, 0,    0xcc, /* mov XP_CODE + 0x800, %eax; int3 */
+	};
+	struct engine_counters before, after;
+
+	program_make(&t->p, 1);
+	memcpy(t->p.code, code, sizeof(code));
+	t->p.len = sizeof(code);
+	t->p.start = XP_CODE;
+	load_state(t->xlate, &t->p);
+	engine_get_counters(t->xlate->engine, &before);
+	run(t->xlate, 100000);
+	engine_get_counters(t->xlate->engine, &after);
+	if (t->xlate->c.icount == 30002 && t->xlate->c.gpr[R_AX] == 0xcccccccc + 10000u &&
+	    after.blocks_translated - before.blocks_translated <= 4 &&
+	    after.smc_invalidations - before.smc_invalidations == 0)
+		return true;
+	printf("FAILED: data beside code: %llu instructions, eax %#llx, %llu blocks, %llu invalidations\n",
+	       (unsigned long long)t->xlate->c.icount, (unsigned long long)t->xlate->c.gpr[R_AX],
+	       (unsigned long long)(after.blocks_translated - before.blocks_translated),
+	       (unsigned long long)(after.smc_invalidations - before.smc_invalidations));
+	return false;
+}
+
 int main(int argc, char **argv)
 {
-	uint64_t seed = 1, count = 100000, budgets = 0, passed = 0, bad = 0;
+	uint64_t seed = 1, count = 100000, budgets = 0, room = 0, passed = 0, bad = 0;
 	struct engine_counters counters;
 	static struct test t;
 
@@ -317,6 +371,8 @@ int main(int argc, char **argv)
 			count = strtoull(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--budgets") && i + 1 < argc)
 			budgets = strtoull(argv[++i], NULL, 0);
+		else if (!strcmp(argv[i], "--room") && i + 1 < argc)
+			room = strtoull(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--verbose"))
 			t.verbose = true;
 		else
@@ -324,6 +380,10 @@ int main(int argc, char **argv)
 	}
 	t.interp = machine_create(false);
 	t.xlate = machine_create(true);
+	if (!maps_are_sane() || !data_beside_code(&t))
+		bad++;
+	if (room)
+		engine_set_code_room(t.xlate->engine, (uint32_t)room);
 	for (uint64_t i = 0; i < count && bad < 10; i++) {
 		t.seed = seed + i;
 		if (budgets ? run_budgets(&t, (unsigned)budgets) : run_program(&t))
@@ -332,8 +392,13 @@ int main(int argc, char **argv)
 			bad++;
 	}
 	engine_get_counters(t.xlate->engine, &counters);
-	printf("%lu instructions, %llu blocks translated, %llu invalidations; ended by", t.insns,
-	       (unsigned long long)counters.blocks_translated, (unsigned long long)counters.smc_invalidations);
+	printf("%lu instructions, %llu blocks translated, %llu invalidations, %llu times all code gone; ended by",
+	       t.insns, (unsigned long long)counters.blocks_translated, (unsigned long long)counters.smc_invalidations,
+	       (unsigned long long)counters.code_flushes);
+	if (room && counters.code_flushes < count / 100) {
+		printf("\nFAILED: the code's room was never full");
+		bad++;
+	}
 	for (unsigned i = 0; i < 32; i++) {
 		if (t.exits[i])
 			printf(" %s%u: %lu", i < 20 ? "vector " : "exit ", i < 20 ? i : i - 20, t.exits[i]);

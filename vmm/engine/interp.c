@@ -100,6 +100,12 @@ void engine_set_block_max(struct engine *e, unsigned insns)
 	cache_flush(&e->cache);
 }
 
+void engine_set_code_room(struct engine *e, uint32_t bytes)
+{
+	if (e->xlate)
+		xlate_set_code_room(e->xlate, bytes);
+}
+
 void engine_leave_out(struct engine *e, uint32_t eip)
 {
 	if (e->xlate)
@@ -121,6 +127,7 @@ void engine_get_counters(const struct engine *e, struct engine_counters *out)
 	out->traces_decoded = e->cache.decoded;
 	out->smc_invalidations = e->cache.invalidations;
 	out->blocks_translated = e->xlate ? xlate_blocks(e->xlate) : 0;
+	out->code_flushes = e->xlate ? xlate_flushes(e->xlate) : 0;
 	out->hardfaults = hard_table(e) ? hard_table(e)->taken : 0;
 }
 

@@ -93,6 +93,7 @@ struct xlate {
 	unsigned hot;
 	bool hard; /* privileged instructions really fault */
 	struct hardfaults faults;
+	uint32_t code_end; /* offset beyond which no block reaches */
 	uint64_t left_out; /* EIP; none is so great: UINT64_MAX */
 	uint64_t blocks, flushes;
 };
@@ -549,7 +550,7 @@ static void gen_block(struct gen *g)
 
 static bool has_room(const struct xlate *x)
 {
-	return x->code_at + BLOCK_ROOM <= x->buf.size && x->site_count + SITE_ROOM <= SITES && x->page_count < PAGES &&
+	return x->code_at + BLOCK_ROOM <= x->code_end && x->site_count + SITE_ROOM <= SITES && x->page_count < PAGES &&
 	       hardfault_has_room(&x->faults, TRACE_MAX_INSNS);
 }
 
@@ -967,6 +968,17 @@ struct hardfaults *xlate_hardfaults(struct xlate *x)
 	return x->hard ? &x->faults : NULL;
 }
 
+void xlate_set_code_room(struct xlate *x, uint32_t bytes)
+{
+	BUG_ON(bytes < BLOCK_ROOM || bytes > x->buf.size - x->code_start);
+	x->code_end = x->code_start + bytes;
+}
+
+uint64_t xlate_flushes(const struct xlate *x)
+{
+	return x->flushes;
+}
+
 uint64_t xlate_blocks(const struct xlate *x)
 {
 	return x->blocks;
@@ -1007,6 +1019,7 @@ int xlate_create(struct xlate **out, struct cache *cache)
 	x->frame.x = x;
 	x->jump_mode[0] = x->jump_mode[1] = 0x100;
 	x->hot = HOT;
+	x->code_end = CODE_SIZE;
 	x->left_out = UINT64_MAX;
 	x->site_count = 1;
 	x->alone.t = (struct trace){ .gpa = NO_PAGE, .gpa2 = NO_PAGE, .n = 1, .insns = x->alone.room };

@@ -18,7 +18,8 @@ void xlate_destroy(struct xlate *x);
 /* Run translated code from CS:RIP, where cache_lookup() found t. False when nothing was run: t is to be interpreted. Otherwise state is
  * precise, and there may be budget left. Faults and exits leave by c->unwind. */
 bool xlate_run(struct xlate *x, struct trace *t);
-void xlate_leave_out(struct xlate *x, uint32_t eip); /* see engine.h */
+void xlate_leave_out(struct xlate *x, uint32_t eip);       /* see engine.h */
+void xlate_set_code_room(struct xlate *x, uint32_t bytes); /* see engine.h */
 void xlate_set_hot(struct xlate *x, unsigned executions);
 /* From here on privileged instructions really fault (hardfault.h); before anything was run. 0 or a negative errno */
 int xlate_set_hard(struct xlate *x);
@@ -26,5 +27,6 @@ int xlate_set_hard(struct xlate *x);
 struct hardfaults *xlate_hardfaults(struct xlate *x);
 /* For the statistics. */
 uint64_t xlate_blocks(const struct xlate *x);
+uint64_t xlate_flushes(const struct xlate *x);
 
 #endif
