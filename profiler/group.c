@@ -187,7 +187,7 @@ static struct group_key key_device(const struct cell_key *c, const struct symbol
 	const char *name = cell_device(c);
 
 	(void)symbols;
-	for (unsigned i = 0; name[i] && i < 16; i++)
+	for (unsigned i = 0; i < 16 && name[i]; i++)
 		*(i < 8 ? &key.high : &key.low) |= (uint64_t)(uint8_t)name[i] << (56 - 8 * (i % 8));
 	return key;
 }
