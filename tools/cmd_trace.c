@@ -40,7 +40,60 @@ static void info_line(const char *key, const char *text)
 	printf("%-14s %s\n", key, clean);
 }
 
-static void info_text(const char *path, const struct trace_meta *m)
+static double mips(const struct trace_meta *m)
+{
+	return m->run_ns ? (double)m->icount * 1e3 / (double)m->run_ns : 0;
+}
+
+/* Cycles by phase over all events; as far as a damaged trace can be read. */
+struct spent {
+	uint64_t cycles[PH_MAX], total;
+};
+
+static struct spent sum_costs(struct trace_reader *reader)
+{
+	struct spent s = { .total = 0 };
+	struct trace_cursor *cursor;
+	struct event_cost cost;
+	struct event ev;
+	struct vm_error err;
+
+	if (trace_cursor_open(&cursor, reader, &err))
+		return s;
+	while (trace_cursor_next(cursor, &ev, &cost, &err) > 0) {
+		for (unsigned i = 0; i < PH_MAX; i++) {
+			s.cycles[i] += cost.cycles[i];
+			s.total += cost.cycles[i];
+		}
+	}
+	trace_cursor_close(cursor);
+	return s;
+}
+
+static void info_spent(const struct spent *s)
+{
+	const char *separator = "";
+
+	printf("%-14s ", "time went to");
+	for (unsigned i = 0; i < PH_MAX; i++) {
+		if (!s->cycles[i])
+			continue;
+		printf("%s%s %.1f %%", separator, event_phase_name((enum event_phase)i),
+		       100.0 * (double)s->cycles[i] / (double)s->total);
+		separator = ", ";
+	}
+	printf("%s\n", s->total ? "" : "unknown: the trace has no costs");
+}
+
+static void json_spent(cJSON *root, const struct spent *s)
+{
+	cJSON *phases = cJSON_AddObjectToObject(root, "phase_cycles");
+
+	for (unsigned i = 0; i < PH_MAX; i++)
+		cJSON_AddNumberToObject(phases, event_phase_name((enum event_phase)i), (double)s->cycles[i]);
+}
+
+static void info_text(const char *path, const struct trace_meta *m, const struct spent *spent)
 {
 	char created[32];
 
@@ -67,7 +120,9 @@ static void info_text(const char *path, const struct trace_meta *m)
 	printf("%-14s %s\n", "complete",
 	       m->complete ? "yes" : "no: the recorder was stopped before the guest's end; replays to its last commit");
 	printf("%-14s %" PRIu64 "\n%-14s %" PRIu64 "\n", "instructions", m->icount, "events", m->events);
-	printf("%-14s %.3f s\n", "run", (double)m->run_ns / 1e9);
+	printf("%-14s %.3f s, %.1f million instructions a second; packing beside it %.3f s\n", "run",
+	       (double)m->run_ns / 1e9, mips(m), (double)m->pack_ns / 1e9);
+	info_spent(spent);
 	printf("%-14s events %" PRIu64 " (%.2f an event), costs %" PRIu64 ", console %" PRIu64 "\n", "bytes",
 	       m->event_bytes, bytes_per_event(m), m->cost_bytes, m->console_bytes);
 	printf("%-14s %" PRIu64 " faults, %" PRIu64 " tlb fills, %" PRIu64 " flushes, %" PRIu64
@@ -139,7 +194,7 @@ static void json_numbers(cJSON *root, const struct trace_meta *m)
 		cJSON_AddNumberToObject(root, numbers[i].name, (double)numbers[i].value);
 }
 
-static void info_json(const char *path, const struct trace_meta *m)
+static void info_json(const char *path, const struct trace_meta *m, const struct spent *spent)
 {
 	cJSON *root = cJSON_CreateObject();
 	char *text;
@@ -158,6 +213,8 @@ static void info_json(const char *path, const struct trace_meta *m)
 	cJSON_AddBoolToObject(root, "complete", m->complete);
 	json_hex(root, "digest", m->digest);
 	json_numbers(root, m);
+	cJSON_AddNumberToObject(root, "mips", mips(m));
+	json_spent(root, spent);
 	json_files(root, m);
 	text = cJSON_Print(root);
 	puts(text ? text : "{}");
@@ -195,8 +252,11 @@ static int cmd_info(int argc, const char **argv)
 		if (rc) {
 			status = tool_fail(rc, &err);
 		} else {
+			const struct spent spent = sum_costs(reader);
+
 			(options_choice(format, "text", "json") ? info_json : info_text)(options.args[0],
-			                                                                 trace_reader_meta(reader));
+			                                                                 trace_reader_meta(reader),
+			                                                                 &spent);
 			trace_reader_close(reader);
 			status = TOOL_OK;
 		}

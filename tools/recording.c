@@ -87,9 +87,11 @@ int recording_finish(struct recording *r, const struct machine_options *machine)
 	int status, rc;
 
 	s->top = r->top;
+	s->writer = r->writer;
 	status = session_run(s, &r->observer, machine->perf, &result);
 	rc = trace_writer_close(r->writer, s->vm, &meta, &err);
 	s->listener = NULL;
+	s->writer = NULL;
 	s->top = NULL;
 	top_destroy(r->top);
 	if (rc)

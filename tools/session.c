@@ -71,6 +71,25 @@ static uint64_t session_tsc(void *self)
 	return s->devices.tsc(s->devices.self);
 }
 
+/* Speed since the line before, and how far it is. */
+static void show_progress(struct session *s, uint64_t icount)
+{
+	uint64_t now = host_now_ns(), ns = now - s->shown_ns;
+	struct trace_writer_stats stats = { 0 };
+	char text[160], trace[80] = "";
+
+	if (s->writer) {
+		trace_writer_get_stats(s->writer, &stats);
+		snprintf(trace, sizeof(trace), ", %" PRIu64 " events, trace %.1f MiB", stats.events,
+		         (double)stats.bytes / 1048576);
+	}
+	snprintf(text, sizeof(text), "%.1f M instructions a second, icount %" PRIu64 "%s",
+	         ns ? (double)(icount - s->shown_icount) * 1e3 / (double)ns : 0, icount, trace);
+	progress_text(&s->progress, text);
+	s->shown_ns = now;
+	s->shown_icount = icount;
+}
+
 static void session_poll(void *self, const struct vm_now *now, struct vm_turn *turn)
 {
 	struct session *s = self;
@@ -79,6 +98,8 @@ static void session_poll(void *self, const struct vm_now *now, struct vm_turn *t
 	if (now->icount >= s->flush_at) {
 		console_flush(s->console);
 		s->flush_at = now->icount + LISTEN_EVERY;
+		if (progress_due(&s->progress))
+			show_progress(s, now->icount);
 	}
 	if (s->top)
 		top_tick(s->top, now->icount);
@@ -281,6 +302,15 @@ static const struct vm_observer *watch(struct session *s, const struct vm_observ
 	return &s->observer;
 }
 
+/* Not where the guest's own lines go to the same terminal. */
+static void begin_progress(struct session *s)
+{
+	progress_begin(&s->progress, s->writer ? "recording:" : "running:");
+	s->progress.on &= !s->top && !console_on_stdout(s->console);
+	s->shown_ns = host_now_ns();
+	s->shown_icount = vm_vcpu(s->vm)->icount;
+}
+
 /* 1: the engines differ. */
 static int run_lockstep(struct session *s, const struct vm_observer *observer, struct session_result *result,
                         struct vm_error *err)
@@ -315,11 +345,13 @@ int session_run(struct session *s, const struct vm_observer *observer, bool with
 	result->has_perf = with_perf;
 	if (with_perf)
 		perf_start(&result->perf);
+	begin_progress(s);
 	start = host_now_ns();
 	cpu = host_cpu_ns();
 	rc = s->in_lockstep ? run_lockstep(s, observer, result, &err) : vm_run(s->vm, UINT64_MAX, &result->stop, &err);
 	result->wall_ns = host_now_ns() - start;
 	result->cpu_ns = host_cpu_ns() - cpu;
+	progress_end(&s->progress);
 	if (with_perf)
 		perf_stop(&result->perf);
 	s->perf = NULL;

@@ -9,6 +9,7 @@
 #include "tools/console.h"
 #include "tools/options.h"
 #include "tools/perf.h"
+#include "tools/tool.h"
 #include "tools/top.h"
 #include "vmm/dev/machine.h"
 
@@ -28,7 +29,10 @@ struct session {
 	struct top *top;                      /* borrowed: shown while it runs; NULL: nothing is */
 	struct perf *perf;                    /* counts while it runs, by layer; NULL: nothing does */
 	struct vm_observer observer, watched; /* ours, around the one that was asked for */
-	bool quit;                            /* the run is to end at its present moment */
+	const struct trace_writer *writer;    /* of a recording, for progress; NULL without */
+	struct progress progress;
+	uint64_t shown_ns, shown_icount; /* when the line of progress was written */
+	bool quit;                       /* the run is to end at its present moment */
 	bool in_lockstep;
 	struct lockstep_options lockstep;
 	bool silent; /* what devices print is not new: they are brought to a moment of a trace */

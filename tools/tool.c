@@ -108,6 +108,18 @@ void progress_show(void *self, double done)
 	fflush(stderr);
 }
 
+bool progress_due(const struct progress *p)
+{
+	return p->on && host_now_ns() >= p->next_ns;
+}
+
+void progress_text(struct progress *p, const char *text)
+{
+	p->next_ns = host_now_ns() + PROGRESS_NS;
+	fprintf(stderr, "\r%s %s\033[K", p->what, text);
+	fflush(stderr);
+}
+
 void progress_end(struct progress *p)
 {
 	if (p->on)

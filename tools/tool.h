@@ -44,6 +44,9 @@ struct progress {
 };
 void progress_begin(struct progress *p, const char *what);
 void progress_show(void *self, double done); /* self is a struct progress */
+/* Is it time to? Then `text` is the line. */
+bool progress_due(const struct progress *p);
+void progress_text(struct progress *p, const char *text);
 void progress_end(struct progress *p);
 
 uint64_t host_now_ns(void);

@@ -76,4 +76,16 @@ ok "an SVG" grep -q "<svg" "$tmp/c.svg"
 ok "a limit is an end like others" equal $? 0
 ok "and is said" grep -q "limit" "$tmp/limit.err"
 
+# Speed and where the time went, in the text and in JSON; the line of progress is for terminals only.
+"$RINGSIDE" record -f -o "$scratch/timed" --serial none "$BUILD/guests/demo.elf" 2>"$scratch/piped" </dev/null
+"$RINGSIDE" trace info "$scratch/timed" >"$scratch/info"
+ok "info tells the speed" grep -qE '^run .* [0-9.]+ million instructions a second' "$scratch/info"
+ok "info tells where the time went" grep -qE '^time went to .*guest [0-9.]+ %' "$scratch/info"
+ok "the same in JSON" equal "$("$RINGSIDE" trace info --format json "$scratch/timed" | jq '.mips > 0 and .phase_cycles.guest > 0')" true
+ok "no progress in a pipe" equal "$(grep -c 'instructions a second' "$scratch/piped")" 0
+if command -v script >/dev/null; then
+	script -qec "$RINGSIDE record -f -o $scratch/timed --serial none --engine interp $BUILD/guests/demo.elf" /dev/null >"$scratch/tty" 2>&1 </dev/null
+	ok "progress on a terminal" grep -qE 'recording: [0-9.]+ M instructions a second, icount [0-9]+, [0-9]+ events, trace [0-9.]+ MiB' "$scratch/tty"
+fi
+
 done_checks
