@@ -174,7 +174,7 @@ static bool decode_into(struct vcpu *c, struct trace *t, unsigned max_insns, con
 	t->mode = c->mode;
 	t->changes_mode = may_change_mode(&t->insns[n - 1]);
 	t->gpa = t->gpa2 = NO_PAGE;
-	t->hits = 0;
+	t->hits = t->careful_hits = 0;
 	t->insns[n] = (struct insn){ .fn = interp_trace_end, .off = (uint8_t)off };
 	return true;
 }
@@ -285,5 +285,21 @@ struct trace *cache_find(struct cache *k)
 	if (t->gpa != NO_PAGE && t->gpa2 == NO_PAGE)
 		k->jump[(lin ^ (lin >> 12)) & (JUMP_CACHE_SIZE - 1)] =
 		        (struct jump_entry){ .lin = lin, .generation = cache_generation(k), .mode = c->mode, .t = t };
+	return t;
+}
+
+struct trace *cache_known(struct cache *k, uint64_t gpa, uint32_t lin)
+{
+	struct vcpu *c = k->c;
+	uint64_t rip = c->rip;
+	struct trace *t = k->hash[hash_of(gpa, c->mode)];
+
+	while (t && !(t->gpa == gpa && t->mode == c->mode && t->gpa2 == NO_PAGE))
+		t = t->hash_next;
+	if (t || !lin || k->used + TRACE_ROOM > ARENA_SIZE || (gpa & (PAGE_SIZE - 1)) > PAGE_SIZE - 16)
+		return t;
+	c->rip = lin; /* CS is flat */
+	t = build(k, lin, gpa);
+	c->rip = rip;
 	return t;
 }

@@ -29,9 +29,10 @@ struct trace {
 	uint16_t n; /* instructions */
 	uint16_t bytes;
 	uint8_t mode;
-	bool changes_mode;  /* its last instruction may change the MODE_* key */
-	uint8_t hits;       /* the translator's: how often it was interpreted */
-	struct insn *insns; /* n and the pseudo instruction that ends them */
+	bool changes_mode;    /* its last instruction may change the MODE_* key */
+	uint8_t hits;         /* the translator's: how often it was interpreted, */
+	uint8_t careful_hits; /* and because a block would not run */
+	struct insn *insns;   /* n and the pseudo instruction that ends them */
 };
 
 /* A trace outside the arena, for partial runs, single steps and code that cannot be cached. */
@@ -74,6 +75,9 @@ void cache_code_written(void *self, uint64_t gpa, unsigned len);
 
 /* The trace at the vCPU's CS:RIP, from the hash or newly decoded; raises #PF or #GP when it cannot be fetched. */
 struct trace *cache_find(struct cache *k);
+
+/* The live trace on one page at a physical address in the present mode, or NULL. lin: where it would be decoded from if there is none; 0 not. */
+struct trace *cache_known(struct cache *k, uint64_t gpa, uint32_t lin);
 
 static inline uint32_t cache_generation(const struct cache *k)
 {

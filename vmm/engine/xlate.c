@@ -53,12 +53,14 @@
 
 #define HOT 16
 #define CODE_SIZE (48ull << 20)
-#define BLOCK_ROOM (TRACE_MAX_INSNS * 192u + 256) /* no block is longer */
+#define BLOCK_ROOM (BLOCK_MAX_INSNS * 192u + 256) /* no block is longer */
 #define SITES (1u << 19)
-#define SITE_ROOM TRACE_MAX_INSNS
+#define SITE_ROOM BLOCK_MAX_INSNS
 #define PAGES 4096u /* code pages, each with 16 KiB of entries */
 #define PAGE_HASH 4096u
 #define FULL_SEGMENT (1ull << 32)
+#define CAREFUL 0x80u /* with a page's mode: its careful blocks; no MODE_* key has this bit */
+_Static_assert(CAREFUL == MODE_KEYS, "no key of the mode");
 
 struct page {
 	uint64_t gpa;
@@ -71,9 +73,10 @@ struct page {
 struct xlate {
 	/* generated code knows the places of these */
 	struct frame frame; /* copied to the stack */
-	uint8_t *flat;
-	int64_t budget; /* r11 */
-	uint32_t flags; /* as LAHF and SETO leave AX */
+	uint8_t *flat;      /* r15 */
+	uint64_t span;      /* r10 */
+	int64_t budget;     /* r11 */
+	uint32_t flags;     /* as LAHF and SETO leave AX */
 
 	struct vcpu *c;
 	struct cache *cache;
@@ -95,7 +98,9 @@ struct xlate {
 	struct hardfaults faults;
 	uint32_t code_end; /* offset beyond which no block reaches */
 	uint64_t left_out; /* EIP; none is so great: UINT64_MAX */
+	bool decline; /* the trace at rip is to be interpreted once */
 	uint64_t blocks, flushes;
+	struct gen gen; /* of the block being translated */
 };
 
 typedef void enter_fn(struct vcpu *c, struct xlate *x, uint32_t code);
@@ -250,17 +255,19 @@ static void enter_mode(struct xlate *x)
 uint32_t gen_site(struct gen *g)
 {
 	struct xlate *x = g->x;
-	const struct insn *in = &g->t->insns[g->k];
+	const struct insn *in = g->step[g->k].in;
 	struct site *s;
 
 	if (g->site)
 		return g->site;
+	if (g->surveying)
+		return g->site = 1;
 	g->site = x->site_count++;
 	s = &x->sites[g->site];
 	*s = (struct site){
 		.in = *in,
-		.rip = g->rip + in->off,
-		.left = (uint16_t)(g->t->n - g->k),
+		.rip = g->at,
+		.left = (uint16_t)(g->n - g->k),
 		.class = (uint16_t)op_class(in->op),
 	};
 	s->in.off = 0;
@@ -269,14 +276,24 @@ uint32_t gen_site(struct gen *g)
 
 void gen_pend(struct gen *g, struct pending p)
 {
+	if (g->surveying)
+		return;
 	BUG_ON(g->pendings == PENDING_MAX);
 	g->pending[g->pendings++] = p;
 }
 
 void gen_pend_far(struct gen *g, struct pending p)
 {
+	if (g->surveying)
+		return;
 	BUG_ON(g->fars == PENDING_MAX);
 	g->far[g->fars++] = p;
+}
+
+static void gen_refund(struct gen *g, unsigned insns)
+{
+	if (insns)
+		emit_rm(&g->e, 8, 0x8d, R11, at_base(R11, -(int32_t)insns));
 }
 
 /* What a JRCXZ leads to. Out of the way of the block; ends with a jump or never returns. */
@@ -288,7 +305,7 @@ static void gen_cold(struct gen *g, const struct pending *p)
 	case PENDING_HEAD:
 		emit_call(e, g->thunk[THUNK_HEAD]);
 		emit_u32(e, g->rip);
-		emit_u32(e, g->t->n);
+		emit_u32(e, g->n);
 		return;
 	case PENDING_ACCESS:
 		if (p->address != R8)
@@ -297,6 +314,12 @@ static void gen_cold(struct gen *g, const struct pending *p)
 		                          : g->thunk[THUNK_FIRST_CHECK + (unsigned)g->context * 8 + p->write * 4u +
 		                                     (unsigned)__builtin_ctz(p->size) - 1]);
 		emit_jmp(e, p->back);
+		emit_u32(e, p->site);
+		return;
+	case PENDING_CAREFUL:
+		gen_refund(g, p->left);
+		emit_jmp_near(e); /* just below, until there is a careful block to go to */
+		emit_call(e, g->thunk[THUNK_CAREFUL]);
 		emit_u32(e, p->site);
 		return;
 	case PENDING_DIVIDE: /* flags are in ecx, eax in the frame */
@@ -344,16 +367,15 @@ static unsigned insn_room(const struct insn *in)
 	bool twice = (in->flags & IF_MEM) && (in->seg >= SEG_FS || in->op == OP_PUSH);
 
 	if (in->op == OP_CALL)
-		return 124;
-	if (is_fpu(in) || (in->op >= OP_MOVS && in->op <= OP_SCAS))
-		return 104;
-	return in->flags & IF_ENDS || twice || divides ? 94 : 48;
+		return 180;
+	return is_fpu(in) || (in->op >= OP_MOVS && in->op <= OP_SCAS) || in->flags & IF_ENDS || twice || divides ? 140
+	                                                                                                         : 80;
 }
 
 /* Before so much code: will the first JRCXZ that waits still reach a hop after it? Those behind are further apart than hops are long. */
 static void gen_keep_reach(struct gen *g, unsigned room)
 {
-	if (g->hopped < g->pendings && g->e.at - g->pending[g->hopped].jump + room + 4 > REACH)
+	if (!g->surveying && g->hopped < g->pendings && g->e.at - g->pending[g->hopped].jump + room + 4 > REACH)
 		gen_hops(g);
 }
 
@@ -367,8 +389,8 @@ void gen_lookup(struct gen *g)
 	struct emit *e = &g->e;
 	uint32_t no_page, no_entry;
 
-	emit_shrx(e, false, R9, R8, R10);
-	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, (int32_t)FLAT_JUMP((unsigned)g->context)));
+	emit_shrx(e, false, R9, R8, SHIFT_12);
+	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, FLAT_AT(FLAT_JUMP((unsigned)g->context))));
 	no_page = emit_jrcxz(e);
 	emit_rm(e, 4, 0x8b, RCX, at_index(RCX, R8, 2, 0));
 	no_entry = emit_jrcxz(e);
@@ -385,7 +407,7 @@ static void gen_goto_far(struct gen *g, uint32_t target)
 	uint32_t no_page, no_entry;
 
 	emit_mov_imm(e, R8, target);
-	emit_rm(e, 8, 0x8b, RCX, at_base(R15, (int32_t)(FLAT_JUMP((unsigned)g->context) + (target >> PAGE_SHIFT) * 8)));
+	emit_rm(e, 8, 0x8b, RCX, at_base(R15, FLAT_AT(FLAT_JUMP((unsigned)g->context) + (target >> PAGE_SHIFT) * 8)));
 	no_page = emit_jrcxz(e);
 	emit_rm(e, 4, 0x8b, RCX, at_index(RCX, R8, 2, 0));
 	no_entry = emit_jrcxz(e);
@@ -395,42 +417,57 @@ static void gen_goto_far(struct gen *g, uint32_t target)
 	emit_call(e, g->thunk[THUNK_MISS]);
 }
 
-static void aim(struct gen *g, uint32_t jump, uint32_t target)
+/* Code for guest code of the same page, if there is some. */
+static uint32_t code_at(const struct gen *g, uint32_t target)
 {
-	uint32_t code = 0;
+	return target == g->rip && !g->careful ? g->code : g->entries[target & (PAGE_SIZE - 1)];
+}
 
-	if (same_page(g, target))
-		code = target == g->rip ? g->code : g->entries[target & (PAGE_SIZE - 1)];
+static void aim(struct gen *g, uint32_t jump, uint32_t target, unsigned refund)
+{
+	uint32_t code = same_page(g, target) && !refund ? code_at(g, target) : 0;
+
+	if (g->surveying)
+		return;
 	if (code)
 		emit_aim32(&g->e, jump, code);
 	else
-		g->stub[g->stubs++] = (struct goto_stub){ jump, target };
+		g->stub[g->stubs++] = (struct goto_stub){ jump, target, refund };
 }
 
 void gen_goto(struct gen *g, uint32_t target)
 {
 	if (same_page(g, target))
-		aim(g, emit_jmp_near(&g->e), target);
+		aim(g, emit_jmp_near(&g->e), target, 0);
 	else
 		gen_goto_far(g, target);
 }
 
 void gen_goto_if(struct gen *g, unsigned cc, uint32_t target)
 {
-	aim(g, emit_jcc(&g->e, cc), target);
+	aim(g, emit_jcc(&g->e, cc), target, g->n - g->k - 1);
 }
 
 static void gen_stub(struct gen *g, const struct goto_stub *s)
 {
-	uint32_t back;
+	uint32_t jump = s->jump, code, back;
 
-	emit_land32(&g->e, s->jump);
+	emit_land32(&g->e, jump);
+	if (s->refund)
+		gen_refund(g, s->refund);
 	if (!same_page(g, s->target)) {
 		gen_goto_far(g, s->target);
 		return;
 	}
+	code = code_at(g, s->target);
+	if (code) {
+		emit_jmp(&g->e, code);
+		return;
+	}
+	if (s->refund)
+		jump = emit_jmp_near(&g->e);
 	emit_call(&g->e, g->thunk[THUNK_LINK]);
-	back = g->e.at - s->jump;
+	back = g->e.at - jump;
 	emit_u32(&g->e, s->target);
 	emit_u32(&g->e, back);
 }
@@ -503,7 +540,7 @@ static void gen_callout(struct gen *g)
 {
 	uint32_t site;
 
-	if (gen_hardfault(g, &g->t->insns[g->k]))
+	if (gen_hardfault(g, g->step[g->k].in))
 		return;
 	site = gen_site(g);
 	emit_call(&g->e, g->thunk[THUNK_CALLOUT]);
@@ -514,88 +551,197 @@ static void gen_head(struct gen *g)
 {
 	struct emit *e = &g->e;
 
-	emit_rm(e, 8, 0x8d, R11, at_base(R11, g->t->n));
-	emit_shrx(e, true, RCX, R11, R10);
+	emit_rm(e, 8, 0x8d, R11, at_base(R11, (int32_t)g->n));
+	emit_shrx(e, true, RCX, R11, SHIFT_12);
 	gen_pend(g, (struct pending){ .kind = PENDING_HEAD, .jump = emit_jrcxz(e) });
+}
+
+/* Each instruction in turn. The survey does the same, and emits nothing. */
+static void gen_steps(struct gen *g)
+{
+	bool inlined;
+	uint32_t start;
+
+	g->x87_known = g->sse_known = false;
+	for (g->k = 0; g->k < g->n; g->k++) {
+		const struct insn *in = g->step[g->k].in;
+
+		g->at = g->step[g->k].rip;
+		g->site = 0;
+		gen_keep_reach(g, insn_room(in));
+		start = g->e.at;
+		inlined = g->at == g->x->left_out || gen_insn(g, in);
+		if (!inlined)
+			g->x87_known = g->sse_known = false;
+		if (g->surveying) {
+			survey_insn(g, in, inlined);
+			continue;
+		}
+		if (!inlined)
+			gen_callout(g);
+		BUG_ON(g->e.at - start > insn_room(in));
+		if (g->site)
+			g->x->sites[g->site].resume = emit_here(&g->e);
+	}
+}
+
+static void survey(struct gen *g)
+{
+	struct emit e = g->e;
+
+	if (g->careful)
+		return;
+	g->e.full = true; /* swallows everything */
+	survey_begin(g);
+	gen_steps(g);
+	survey_end(g);
+	g->e = e;
 }
 
 static void gen_block(struct gen *g)
 {
-	const struct trace *t = g->t;
-	bool ended = false;
-	uint32_t start;
+	const struct step *last = &g->step[g->n - 1];
 
+	survey(g);
 	gen_head(g);
-	for (g->k = 0; g->k < t->n; g->k++) {
-		const struct insn *in = &t->insns[g->k];
-
-		g->site = 0;
-		gen_keep_reach(g, insn_room(in));
-		start = g->e.at;
-		if (g->rip + in->off != g->x->left_out && !gen_insn(g, in)) {
-			gen_callout(g);
-			g->x87_known = g->sse_known = false;
-		}
-		BUG_ON(g->e.at - start > insn_room(in));
-		if (g->site)
-			g->x->sites[g->site].resume = emit_here(&g->e);
-		ended = in->flags & IF_ENDS;
-	}
-	if (!ended) {
+	gen_steps(g);
+	if (!(last->in->flags & IF_ENDS)) {
 		gen_keep_reach(g, GOTO_ROOM);
-		gen_goto(g, g->rip + t->bytes);
+		gen_goto(g, last->rip + last->in->len);
 	}
 	gen_end(g);
 }
 
-static bool has_room(const struct xlate *x)
+/* ---- which instructions make a block ---- */
+
+static void add_trace(struct gen *g, const struct trace *t, uint32_t rip)
 {
-	return x->code_at + BLOCK_ROOM <= x->code_end && x->site_count + SITE_ROOM <= SITES && x->page_count < PAGES &&
-	       hardfault_has_room(&x->faults, TRACE_MAX_INSNS);
+	for (unsigned i = 0; i < t->n; i++)
+		g->step[g->n++] = (struct step){ &t->insns[i], rip + t->insns[i].off };
 }
 
+static bool in_block(const struct gen *g, uint32_t rip)
+{
+	for (unsigned i = 0; i < g->n; i++) {
+		if (g->step[i].rip == rip)
+			return true;
+	}
+	return false;
+}
+
+/* The trace at rip, when it is in the page of the block t begins and has run. */
+static struct trace *known_trace(const struct gen *g, const struct trace *t, uint32_t rip)
+{
+	struct trace *next;
+
+	if (!same_page(g, rip) || watch_cuts(g->x->c, rip))
+		return NULL;
+	next = cache_known(g->x->cache, (t->gpa & PAGE_MASK) | (rip & (PAGE_SIZE - 1)), g->x->hot == 0 ? rip : 0);
+	return next && g->n + next->n <= BLOCK_MAX_INSNS && !in_block(g, rip) ? next : NULL;
+}
+
+/* Of the two ways a Jcc can go: the one that ran more, the next instruction when they ran the same. */
+static uint32_t likely_way(const struct gen *g, const struct trace *t, uint32_t next, uint32_t target)
+{
+	const struct trace *a = known_trace(g, t, next), *b = known_trace(g, t, target);
+
+	return b && (!a || b->hits > a->hits) ? target : next;
+}
+
+/* A block is a trace, and those that usually run after it, as long as they are on the same page. */
+static void choose_steps(struct gen *g, const struct trace *t)
+{
+	uint32_t returns[8], rip = g->rip;
+	const struct trace *run = t;
+	unsigned depth = 0;
+
+	while (run) {
+		const struct step *last;
+		const struct insn *in;
+
+		add_trace(g, run, rip);
+		last = &g->step[g->n - 1];
+		in = last->in;
+		rip = last->rip + in->len;
+		if (in->flags & IF_ENDS && in->opsize != 4)
+			return;
+		if (in->op >= OP_JO && in->op <= OP_JNLE) {
+			rip = likely_way(g, t, rip, rip + in->imm);
+		} else if (in->op == OP_JMP && in->form == FORM_I) {
+			rip += in->imm;
+		} else if (in->op == OP_CALL && in->form == FORM_I && depth < 8) {
+			returns[depth++] = rip;
+			rip += in->imm;
+		} else if (in->op == OP_RET && depth) {
+			rip = returns[--depth];
+		} else if (in->flags & IF_ENDS) {
+			return;
+		}
+		run = known_trace(g, t, rip);
+	}
+}
+
+static bool has_room(const struct xlate *x)
+{
+	return x->code_at + BLOCK_ROOM <= x->buf.size && x->site_count + SITE_ROOM <= SITES &&
+	       x->page_count + 2 <= PAGES && hardfault_has_room(&x->faults, BLOCK_MAX_INSNS);
+}
+
+static struct page *page_of(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t mode)
+{
+	struct page *p = find_page(x, gpa, lin, mode);
+
+	return p ? p : make_page(x, gpa, lin, mode);
+}
+
+enum { HEAD_ROOM = 16 }; /* before a block: its number of instructions, in the last 4 bytes */
+
 /* Translate t at the vCPU's rip. 0 when it cannot be now. */
-static uint32_t make_code(struct xlate *x, const struct trace *t)
+static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 {
 	struct vcpu *c = x->c;
 	uint32_t rip = (uint32_t)c->rip, lin = rip & (uint32_t)PAGE_MASK;
-	struct gen g = {
-		.x = x,
-		.t = t,
-		.thunk = x->thunk,
-		.rip = rip,
-		.context = c->mmu.context,
-	};
+	struct gen *g = &x->gen;
 	struct page *p;
 
 	if (!has_room(x)) {
 		flush(x);
 		return 0;
 	}
-	p = find_page(x, t->gpa & PAGE_MASK, lin, c->mode);
-	if (!p)
-		p = make_page(x, t->gpa & PAGE_MASK, lin, c->mode);
-	g.entries = p->entries;
-	g.e = (struct emit){
-		.bytes = x->buf.write + x->code_at,
-		.code = (uint32_t)(uintptr_t)x->buf.exec + x->code_at,
-		.size = BLOCK_ROOM,
+	p = page_of(x, t->gpa & PAGE_MASK, lin, c->mode);
+	g->x = x;
+	g->thunk = x->thunk;
+	g->rip = rip;
+	g->context = c->mmu.context;
+	g->careful = careful;
+	g->entries = p->entries;
+	g->n = g->pendings = g->hopped = g->fars = g->stubs = g->accesses = 0;
+	g->e = (struct emit){
+		.bytes = x->buf.write + x->code_at + HEAD_ROOM,
+		.code = (uint32_t)(uintptr_t)x->buf.exec + x->code_at + HEAD_ROOM,
+		.size = BLOCK_ROOM - HEAD_ROOM,
 	};
-	g.code = g.e.code;
-	gen_block(&g);
-	BUG_ON(g.e.full);
-	x->code_at += (g.e.at + 15) & ~15u;
+	g->code = g->e.code;
+	choose_steps(g, t);
+	memcpy(g->e.bytes - sizeof(uint32_t), &g->n, sizeof(uint32_t));
+	gen_block(g);
+	BUG_ON(g->e.full);
+	x->code_at += HEAD_ROOM + ((g->e.at + 15) & ~15u);
 	x->blocks++;
-	p->entries[rip & (PAGE_SIZE - 1)] = g.code;
-	mmu_flat_set_jump(&c->mmu, lin, page_word(p));
-	return g.code;
+	if (careful) {
+		page_of(x, t->gpa & PAGE_MASK, lin, c->mode | CAREFUL)->entries[rip & (PAGE_SIZE - 1)] = g->code;
+	} else {
+		p->entries[rip & (PAGE_SIZE - 1)] = g->code;
+		mmu_flat_set_jump(&c->mmu, lin, page_word(p));
+	}
+	return g->code;
 }
 
-static uint32_t translate(struct xlate *x, const struct trace *t)
+static uint32_t translate(struct xlate *x, const struct trace *t, bool careful)
 {
 	struct meter *m = &x->c->meter;
 	uint64_t begin = meter_now(m);
-	uint32_t code = make_code(x, t);
+	uint32_t code = make_code(x, t, careful);
 
 	m->decode += meter_now(m) - begin;
 	return code;
@@ -641,7 +787,21 @@ static uint32_t code_for(struct xlate *x, struct trace *t)
 		t->hits++;
 		return 0;
 	}
-	return translate(x, t);
+	return translate(x, t, false);
+}
+
+static uint32_t load32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* Does the budget cover the block? The run loop interprets when not. */
+static bool affordable(const struct vcpu *c, uint32_t code)
+{
+	return load32((const uint8_t *)(uintptr_t)(code - sizeof(uint32_t))) <= c->icount_end - c->icount;
 }
 
 static void set_budget(struct xlate *x)
@@ -655,21 +815,27 @@ static uint64_t icount_before(const struct vcpu *c, int64_t budget, unsigned lef
 	return c->icount_end + (uint64_t)(budget + 1) - left;
 }
 
+/* Into a block, or 0 when there is none or too little budget for it. */
+static uint32_t resume_at(struct xlate *x, uint32_t code)
+{
+	struct vcpu *c = x->c;
+
+	if (!code || !affordable(c, code))
+		return 0;
+	set_budget(x);
+	x->flags = host_flags(c);
+	describe_state(c, x->live);
+	return code;
+}
+
 /* State is precise in the vcpu: where to go on, or 0 for the run loop. May raise a fetch's fault. */
 static uint32_t go_on(struct xlate *x)
 {
 	struct vcpu *c = x->c;
-	uint32_t code;
 
 	if (c->icount >= c->icount_end)
 		return 0;
-	code = code_for(x, cache_lookup(x->cache));
-	if (code) {
-		set_budget(x);
-		x->flags = host_flags(c);
-		describe_state(c, x->live);
-	}
-	return code;
+	return resume_at(x, code_for(x, cache_lookup(x->cache)));
 }
 
 static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
@@ -711,14 +877,6 @@ static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 	return s->resume;
 }
 
-static uint32_t load32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 /* What thunks call. `data` is behind the call, r8 and budget are registers. Returns code to go on at, or 0 to leave. */
 
 static uint32_t on_callout(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
@@ -753,6 +911,7 @@ static uint32_t on_head(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 	note_x87(x);
 	c->rip = load32(data);
 	c->icount = icount_before(c, budget, load32(data + 4));
+	x->decline = true; /* a block from here may be covered that only leads to this one again */
 	return 0;
 }
 
@@ -768,6 +927,53 @@ static uint32_t on_miss(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 	return go_on(x);
 }
 
+static void aim_patch(struct xlate *x, uint32_t jump, uint32_t code)
+{
+	uint32_t rel = code - (jump + 4);
+
+	memcpy(x->buf.write + (jump - (uint32_t)(uintptr_t)x->buf.exec), &rel, sizeof(rel));
+}
+
+/* The careful block at rip, when there is one or it has become worth it. */
+static uint32_t careful_code(struct xlate *x, struct trace *t)
+{
+	struct vcpu *c = x->c;
+	uint32_t rip = (uint32_t)c->rip, code;
+	struct page *p;
+
+	if (t->gpa == NO_PAGE || t->gpa2 != NO_PAGE)
+		return 0;
+	p = find_page(x, t->gpa & PAGE_MASK, rip & (uint32_t)PAGE_MASK, c->mode | CAREFUL);
+	code = p ? p->entries[rip & (PAGE_SIZE - 1)] : 0;
+	if (code)
+		return code;
+	if (t->careful_hits < x->hot) {
+		t->careful_hits++;
+		return 0;
+	}
+	return translate(x, t, true);
+}
+
+/* A span is not what a block wants of it: a page is not in the table yet, or the span is on two, or may not be written to. */
+static uint32_t on_careful(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
+{
+	enum { CALL_LENGTH = 5 };
+	struct vcpu *c = x->c;
+	uint32_t jump = (uint32_t)(uintptr_t)data - CALL_LENGTH - 4, flushes = (uint32_t)x->flushes, code, entered;
+
+	(void)r8;
+	set_flags_from_host(c, x->flags);
+	note_x87(x);
+	c->rip = x->sites[load32(data)].rip;
+	c->icount = icount_before(c, budget, 0);
+	code = careful_code(x, cache_lookup(x->cache));
+	entered = resume_at(x, code);
+	if (code && flushes == (uint32_t)x->flushes)
+		aim_patch(x, jump, code);
+	x->decline = !entered;
+	return entered;
+}
+
 /* The jump to be aimed is so far before data. */
 static uint32_t on_link(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
 {
@@ -777,11 +983,8 @@ static uint32_t on_link(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 	(void)r8;
 	flushes = (uint32_t)x->flushes;
 	code = on_miss(x, data, target, budget);
-	if (code && flushes == (uint32_t)x->flushes) {
-		uint32_t rel = code - (jump + 4);
-
-		memcpy(x->buf.write + (jump - (uint32_t)(uintptr_t)x->buf.exec), &rel, sizeof(rel));
-	}
+	if (code && flushes == (uint32_t)x->flushes)
+		aim_patch(x, jump, code);
 	return code;
 }
 
@@ -789,7 +992,7 @@ static uint32_t on_link(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 
 typedef uint32_t handler_fn(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget);
 
-enum { FRAME_ROOM = 104 }; /* sizeof(struct frame), and what aligns the stack */
+enum { FRAME_ROOM = 168 }; /* sizeof(struct frame), and what aligns the stack */
 _Static_assert(sizeof(struct frame) <= FRAME_ROOM, "the frame fits");
 
 static const uint8_t guest_regs[8] = { RAX, GUEST_CX, RDX, RBX, GUEST_SP, RBP, RSI, RDI };
@@ -804,8 +1007,8 @@ static void gen_reload(struct emit *e)
 {
 	emit_rm(e, 8, 0x8b, R15, at_base(RSI, offsetof(struct xlate, flat)));
 	emit_rm(e, 8, 0x8b, R11, at_base(RSI, offsetof(struct xlate, budget)));
-	emit_mov_imm(e, R10, 12);
-	emit_mov_imm(e, R14, 10);
+	emit_rm(e, 8, 0x8b, SPAN_HOME, at_base(RSI, offsetof(struct xlate, span)));
+	emit_mov_imm(e, SHIFT_10, 10);
 	emit_rm(e, 4, 0x8b, RAX, at_base(RSI, offsetof(struct xlate, flags)));
 	emit_bytes(e, "\x04\x7f\x9e", 3); /* add al, 0x7f; sahf */
 	for (unsigned i = 0; i < 8; i++)  /* EDI last: it is the vcpu */
@@ -825,8 +1028,8 @@ static uint32_t gen_enter(struct emit *e)
 			emit_u8(e, 0x41);
 		emit_u8(e, 0x50 | (saved_regs[i] & 7));
 	}
-	emit_bytes(e, "\x48\x83\xec", 3); /* sub rsp, imm8 */
-	emit_u8(e, FRAME_ROOM);
+	emit_bytes(e, "\x48\x81\xec", 3); /* sub rsp, imm32 */
+	emit_u32(e, FRAME_ROOM);
 	for (unsigned i = 0; i < sizeof(struct frame) / 8; i++) {
 		emit_rm(e, 8, 0x8b, RAX, at_base(RSI, (int32_t)(offsetof(struct xlate, frame) + 8 * i)));
 		emit_rm(e, 8, 0x89, RAX, at_base(RSP, (int32_t)(8 * i)));
@@ -840,8 +1043,8 @@ static uint32_t gen_enter(struct emit *e)
 
 static void gen_leave(struct emit *e)
 {
-	emit_bytes(e, "\x48\x83\xc4", 3); /* add rsp, imm8 */
-	emit_u8(e, FRAME_ROOM);
+	emit_bytes(e, "\x48\x81\xc4", 3); /* add rsp, imm32 */
+	emit_u32(e, FRAME_ROOM);
 	for (unsigned i = 6; i-- > 0;) {
 		if (saved_regs[i] >= R8)
 			emit_u8(e, 0x41);
@@ -862,6 +1065,7 @@ static uint32_t gen_thunk(struct emit *e, handler_fn *fn, uint32_t reload, uint3
 	emit_bytes(e, "\x0f\xb7\xc0", 3);     /* movzx eax, ax */
 	emit_rm(e, 8, 0x8b, RDI, at_base(RSP, offsetof(struct frame, x)));
 	emit_rm(e, 4, 0x89, RAX, at_base(RDI, offsetof(struct xlate, flags)));
+	emit_rm(e, 8, 0x89, SPAN_HOME, at_base(RDI, offsetof(struct xlate, span)));
 	emit_rr(e, 8, 0x8b, RSI, RCX);
 	emit_mov(e, RDX, R8);
 	emit_rr(e, 8, 0x8b, RCX, R11);
@@ -878,16 +1082,16 @@ static uint32_t gen_thunk(struct emit *e, handler_fn *fn, uint32_t reload, uint3
 
 /* Called with a misaligned or unknown address in r8d: returns with rcx as the table would have it when the access stays in its page; else
  * goes on as THUNK_MEMORY. mask = page of the last byte - page of the first - 1: all ones, or 0. */
-static uint32_t gen_check(struct emit *e, uint64_t part, unsigned size, uint32_t memory)
+static uint32_t gen_check_thunk(struct emit *e, uint64_t part, unsigned size, uint32_t memory)
 {
 	uint32_t start = emit_here(e), bad;
 
-	emit_shrx(e, false, R9, R8, R10);
-	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, (int32_t)part));
+	emit_shrx(e, false, R9, R8, SHIFT_12);
+	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, FLAT_AT(part)));
 	emit_bytes(e, "\x49\xf7\xd1", 3); /* not r9 */
 	emit_bytes(e, "\x41\x50", 2);     /* push r8 */
 	emit_rm(e, 8, 0x8d, R8, at_base(R8, (int32_t)size - 1));
-	emit_shrx(e, true, R8, R8, R10);
+	emit_shrx(e, true, R8, R8, SHIFT_12);
 	emit_rm(e, 8, 0x8d, R9, at_index(R9, R8, 0, 0));
 	emit_bytes(e, "\x41\x58", 2); /* pop r8 */
 	emit_pext(e, RCX, RCX, R9);
@@ -901,8 +1105,9 @@ static uint32_t gen_check(struct emit *e, uint64_t part, unsigned size, uint32_t
 static void gen_thunks(struct xlate *x)
 {
 	static handler_fn *const handlers[THUNK_FIRST_CHECK] = {
-		[THUNK_CALLOUT] = on_callout, [THUNK_FAULT] = on_fault, [THUNK_MEMORY] = on_memory,
-		[THUNK_HEAD] = on_head,       [THUNK_LINK] = on_link,   [THUNK_MISS] = on_miss,
+		[THUNK_CALLOUT] = on_callout, [THUNK_FAULT] = on_fault,     [THUNK_MEMORY] = on_memory,
+		[THUNK_HEAD] = on_head,       [THUNK_CAREFUL] = on_careful, [THUNK_LINK] = on_link,
+		[THUNK_MISS] = on_miss,
 	};
 	struct emit e = { .bytes = x->buf.write, .code = (uint32_t)(uintptr_t)x->buf.exec, .size = 16384 };
 	uint32_t reload;
@@ -918,7 +1123,7 @@ static void gen_thunks(struct xlate *x)
 		unsigned ctx = i >> 3, write = (i >> 2) & 1, size = 2u << (i & 3);
 		uint64_t part = write ? FLAT_WRITE(ctx) : FLAT_READ(ctx);
 
-		x->thunk[THUNK_FIRST_CHECK + i] = gen_check(&e, part, size, x->thunk[THUNK_MEMORY]);
+		x->thunk[THUNK_FIRST_CHECK + i] = gen_check_thunk(&e, part, size, x->thunk[THUNK_MEMORY]);
 	}
 	BUG_ON(e.full);
 	x->code_start = x->code_at = (e.at + 63) & ~63u;
@@ -933,9 +1138,13 @@ bool xlate_run(struct xlate *x, struct trace *t)
 
 	if (!may_run(c))
 		return false;
+	if (unlikely(x->decline)) {
+		x->decline = false;
+		return false;
+	}
 	enter_mode(x);
 	code = code_for(x, t);
-	if (!code)
+	if (!code || !affordable(c, code))
 		return false;
 	set_budget(x);
 	x->flags = host_flags(c);
@@ -1034,7 +1243,7 @@ int xlate_create(struct xlate **out, struct cache *cache)
 		xlate_destroy(x);
 		return rc;
 	}
-	x->flat = x->c->mmu.flat;
+	x->flat = x->c->mmu.flat + FLAT_BIAS;
 	gen_thunks(x);
 	cache->dropped = page_written;
 	cache->flushed = flush;

@@ -1,14 +1,15 @@
 /*
- * xlate_gen.h - what the translator's two halves share: xlate.c manages blocks, xlate_insn.c emits instructions.
+ * xlate_gen.h - what the translator's parts share: xlate.c manages blocks, xlate_insn.c emits instructions, xlate_mem.c their accesses to memory.
  *
  * Host registers inside translated code
  *
  *     rax rdx rbx rbp rsi rdi   the guest's of the same name         upper halves always 0
  *     r12, r13                  the guest's ECX, ESP
  *     rcx r8 r9                 temporaries; rcx because JRCXZ, the branch that leaves flags alone, tests it
- *     r10, r14                  12 and 10: shift counts
+ *     r10                       what to add to an address in the block's first span (xlate_mem.c)
+ *     r14                       10, a shift count
  *     r11                       budget: minus the instructions left after the present block, minus 1
- *     r15                       mmu.flat
+ *     r15                       mmu.flat + 12: the shift instructions look at the low bits of a count only, so it is the count 12, too
  *     rsp                       struct frame
  *     EFLAGS                    arithmetic flags: the guest's
  */
@@ -19,13 +20,16 @@
 #include "vmm/engine/hardfault.h"
 #include "vmm/engine/xlate.h"
 
-enum { GUEST_CX = R12, GUEST_SP = R13 };
+enum { GUEST_CX = R12, GUEST_SP = R13, SPAN_HOME = R10, SHIFT_10 = R14, SHIFT_12 = R15 };
+enum { FLAT_BIAS = 12, SPANS = 8 };
+#define FLAT_AT(part) ((int32_t)((part)-FLAT_BIAS)) /* displacement from r15 */
 
 /* What [rsp] is in translated code. */
 struct frame {
 	struct vcpu *c;
 	struct xlate *x;
 	uint64_t tmp;
+	uint64_t span[SPANS];    /* what to add to an address in a span; [0] is r10 */
 	uint64_t fs_ok, fs_base; /* ok: 4 GiB readable and writable from an aligned base; else 0 */
 	uint64_t gs_ok, gs_base;
 	uint64_t forwards;     /* DF is clear */
@@ -52,6 +56,7 @@ enum thunk {
 	THUNK_FAULT,       /* the same, after a fault of the host's processor */
 	THUNK_MEMORY,      /* a jump and a site behind the call */
 	THUNK_HEAD,        /* rip, n behind the call: the budget does not cover the block */
+	THUNK_CAREFUL,     /* site behind the call; uncharged from it on; the jump before the call is to be aimed */
 	THUNK_LINK,        /* target rip, place of the jump behind the call */
 	THUNK_MISS,        /* r8d: target rip */
 	THUNK_FIRST_CHECK, /* misaligned accesses: by context, kind, size */
@@ -59,28 +64,60 @@ enum thunk {
 };
 
 /* A branch to the cold part of a block, whose target has not been emitted: a JRCXZ, or, in `far`, a Jcc. */
-enum pending_kind { PENDING_HEAD, PENDING_ACCESS, PENDING_SITE, PENDING_DIVIDE };
+enum pending_kind { PENDING_HEAD, PENDING_ACCESS, PENDING_SITE, PENDING_DIVIDE, PENDING_CAREFUL };
 struct pending {
 	uint32_t jump, hop; /* where its 8-bit, later its 32-bit displacement is */
 	uint32_t back;      /* PENDING_ACCESS: address after the jump */
 	uint32_t site;
 	uint8_t kind, size, write, address;
+	uint8_t left; /* PENDING_CAREFUL: charged instructions that it does not run */
 };
-enum { PENDING_MAX = 2 * TRACE_MAX_INSNS + 2 };
 
-/* A jump to guest code of the same page. */
+enum { BLOCK_MAX_INSNS = 96, PENDING_MAX = 2 * BLOCK_MAX_INSNS + 2 };
+
+/* A jump out of the block that waits for the block's end. refund: instructions charged that it does not run */
 struct goto_stub {
 	uint32_t jump, target;
+	unsigned refund;
+};
+
+/* An instruction of the block, and where it is. */
+struct step {
+	const struct insn *in;
+	uint32_t rip;
+};
+
+/* An access that may share its check with others: `offset` from the value that names the group. */
+struct access {
+	uint8_t k, size, span; /* k: step; span: NO_SPAN when it is checked alone */
+	bool write, may_open;  /* may_open: no check of its instruction comes before this one */
+	uint16_t group;
+	int32_t offset;
+};
+enum { NO_SPAN = 0xff };
+
+struct span {
+	int32_t low, high;          /* offsets of the first and last byte */
+	uint8_t count, write, home; /* home: index into frame.span */
+	bool open;                  /* in this pass its check was emitted */
+};
+
+/* What a general register holds: a value nobody knows, plus an offset. */
+struct value {
+	uint16_t group;
+	uint32_t delta;
 };
 
 struct gen {
 	struct emit e;
 	struct xlate *x;
-	const struct trace *t;
+	struct step step[BLOCK_MAX_INSNS];
+	unsigned n;
 	const uint32_t *entries; /* of the page: code by offset */
 	const uint32_t *thunk;
 	uint32_t rip; /* of the block */
-	unsigned k;   /* present instruction */
+	unsigned k;   /* present instruction, and its address: */
+	uint32_t at;
 	enum mmu_context context;
 	uint32_t site; /* of the present instruction; 0 not yet made */
 	uint32_t code; /* of the block */
@@ -88,8 +125,15 @@ struct gen {
 	unsigned pendings, hopped;       /* the first `hopped` have a hop */
 	struct pending far[PENDING_MAX]; /* by their `hop` */
 	unsigned fars;
-	struct goto_stub stub[2];
+	struct goto_stub stub[BLOCK_MAX_INSNS + 2];
 	unsigned stubs;
+	bool surveying; /* nothing is emitted: what does the block access? */
+	bool careful;   /* each access has a check of its own */
+	struct access access[2 * BLOCK_MAX_INSNS];
+	unsigned accesses;
+	struct span span[2 * BLOCK_MAX_INSNS];
+	struct value value[8];
+	uint16_t groups;
 	bool x87_known; /* x87_ok was seen to hold, and nothing since can have changed it */
 	bool sse_known;
 };
@@ -102,7 +146,29 @@ void gen_goto(struct gen *g, uint32_t target); /* the block ends here */
 void gen_goto_if(struct gen *g, unsigned cc, uint32_t target);
 void gen_lookup(struct gen *g); /* the same; r8d: target */
 
+/* xlate_mem.c */
+bool segment_known(const struct insn *in, bool write);
+struct operand guest_operand(const struct insn *in);
+unsigned gen_ea(struct gen *g,
+                const struct insn *in); /* effective address: the register that holds it, R8 or the guest's own base */
+/* rcx becomes what to add to `address`, or the instruction is left. through_segment: no wrap at the segment's end is excluded, so only aligned accesses stay. */
+void gen_check(struct gen *g, unsigned address, unsigned size, bool write, bool through_segment);
+struct operand gen_memory(struct gen *g, const struct insn *in, unsigned size, bool write); /* the memory operand, checked */
+/* 4 bytes at a general register (R_SP, R_BP) and a small displacement, checked; may use r8 */
+struct operand gen_stack(struct gen *g, unsigned reg, int32_t disp, bool write);
+void survey_begin(struct gen *g);
+void survey_insn(struct gen *g, const struct insn *in, bool inlined); /* after it was "emitted" */
+void survey_end(struct gen *g);
+
 /* xlate_insn.c: emit one instruction, all of it or, when false, nothing. */
 bool gen_insn(struct gen *g, const struct insn *in);
+
+/* insn.reg, rm, base, index are byte offsets into vcpu.gpr. */
+static inline unsigned host(unsigned offset)
+{
+	static const uint8_t host_of[8] = { RAX, GUEST_CX, RDX, RBX, GUEST_SP, RBP, RSI, RDI };
+
+	return offset == GPR_ZERO ? NO_REG : host_of[(offset >> 3) & 7];
+}
 
 #endif

@@ -12,17 +12,6 @@
 #include "vmm/engine/fpu.h"
 #include "vmm/engine/xlate_gen.h"
 
-static const uint8_t host_of[16] = {
-	RAX,    GUEST_CX, RDX,    RBX,    GUEST_SP, RBP,    RSI,    RDI,
-	NO_REG, NO_REG,   NO_REG, NO_REG, NO_REG,   NO_REG, NO_REG, NO_REG,
-};
-
-/* insn.reg, rm, base, index: byte offsets into vcpu.gpr */
-static unsigned host(unsigned offset)
-{
-	return offset == GPR_ZERO ? NO_REG : host_of[(offset >> 3) & 15];
-}
-
 static bool is_cx(unsigned offset)
 {
 	return offset >> 3 == R_CX;
@@ -40,104 +29,6 @@ static unsigned byte_of(unsigned offset)
 }
 
 /* ---- memory ---- */
-
-static bool segment_known(const struct insn *in, bool write)
-{
-	return in->asize == 4 && in->seg < SEG_COUNT && !(write && in->seg == SEG_CS);
-}
-
-static struct operand guest_operand(const struct insn *in)
-{
-	return at_index(host(in->base), host(in->index), in->scale, (int32_t)in->disp);
-}
-
-/* Effective address: the register that holds it, R8 or the guest's own base. */
-static unsigned gen_ea(struct gen *g, const struct insn *in)
-{
-	unsigned base = host(in->base), index = host(in->index);
-
-	if (index == NO_REG && base == NO_REG) {
-		emit_mov_imm(&g->e, R8, in->disp);
-		return R8;
-	}
-	if (index == NO_REG && !in->disp)
-		return base;
-	emit_rm(&g->e, 4, 0x8d, R8, guest_operand(in));
-	return R8;
-}
-
-/* Page of the address as the flat table's index, in r9: with alignment bits above the page number. */
-static void gen_index(struct gen *g, unsigned address, unsigned size)
-{
-	struct emit *e = &g->e;
-
-	switch (size) {
-	case 1: emit_shrx(e, false, R9, address, R10); return;
-	case 2:
-		emit_rorx(e, R9, address, 1);
-		emit_rm(e, 8, 0x8d, R9, at_index(R9, R9, 0, 0));
-		break;
-	case 4:
-		emit_rorx(e, R9, address, 2);
-		emit_shrx(e, false, R9, R9, R14);
-		return;
-	case 8:
-		emit_rorx(e, R9, address, 3);
-		emit_rm(e, 8, 0x8d, R9, at_index(NO_REG, R9, 3, 0));
-		break;
-	default:
-		emit_rorx(e, R9, address, 4);
-		emit_rm(e, 8, 0x8d, R9, at_index(NO_REG, R9, 3, 0));
-		emit_rm(e, 8, 0x8d, R9, at_index(R9, R9, 0, 0));
-	}
-	emit_shrx(e, true, R9, R9, R10);
-}
-
-/* rcx becomes what to add to `address`, or the instruction is left. through_segment: no wrap at the segment's end is excluded, so only aligned accesses stay. */
-static void gen_check(struct gen *g, unsigned address, unsigned size, bool write, bool through_segment)
-{
-	unsigned ctx = (unsigned)g->context;
-	struct pending p = {
-		.kind = through_segment ? PENDING_SITE : PENDING_ACCESS,
-		.size = (uint8_t)size,
-		.write = write,
-		.address = (uint8_t)address,
-		.site = gen_site(g),
-	};
-
-	gen_index(g, address, size);
-	emit_rm(&g->e, 8, 0x8b, RCX, at_index(R15, R9, 3, (int32_t)(write ? FLAT_WRITE(ctx) : FLAT_READ(ctx))));
-	p.jump = emit_jrcxz(&g->e);
-	p.back = emit_here(&g->e);
-	gen_pend(g, p);
-}
-
-/* FS and GS: base added, when the segment is whole and aligned. */
-static unsigned gen_segment(struct gen *g, const struct insn *in, unsigned address)
-{
-	struct emit *e = &g->e;
-	bool fs = in->seg == SEG_FS;
-	uint32_t jump;
-
-	emit_rm(e, 8, 0x8b, RCX, at_base(RSP, fs ? offsetof(struct frame, fs_ok) : offsetof(struct frame, gs_ok)));
-	jump = emit_jrcxz(e);
-	gen_pend(g, (struct pending){ .kind = PENDING_SITE, .jump = jump, .site = gen_site(g) });
-	emit_rm(e, 8, 0x8b, R9, at_base(RSP, fs ? offsetof(struct frame, fs_base) : offsetof(struct frame, gs_base)));
-	emit_rm(e, 4, 0x8d, R8, at_index(R9, address, 0, 0));
-	return R8;
-}
-
-/* The memory operand, checked. */
-static struct operand gen_memory(struct gen *g, const struct insn *in, unsigned size, bool write)
-{
-	unsigned address = gen_ea(g, in);
-	bool through_segment = in->seg >= SEG_FS;
-
-	if (through_segment)
-		address = gen_segment(g, in, address);
-	gen_check(g, address, size, write, through_segment);
-	return at_index(RCX, address, 0, 0);
-}
 
 /* The same for an instruction with AH..BH: no register of the operand may need a REX. */
 static struct operand gen_memory_plain(struct gen *g, const struct insn *in, unsigned size, bool write)
@@ -344,17 +235,14 @@ static bool gen_setcc(struct gen *g, const struct insn *in)
 
 /* ---- stack: 32-bit operands only ---- */
 
-/* A store of 4 bytes below ESP, whose address is in r8 afterwards: where to put them. */
 static struct operand gen_push_slot(struct gen *g)
 {
-	emit_rm(&g->e, 4, 0x8d, R8, at_base(GUEST_SP, -4));
-	gen_check(g, R8, 4, true, false);
-	return at_index(RCX, R8, 0, 0);
+	return gen_stack(g, R_SP, -4, true);
 }
 
 static void gen_push_done(struct gen *g)
 {
-	emit_mov(&g->e, GUEST_SP, R8);
+	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, -4));
 }
 
 static void gen_push_imm(struct gen *g, uint32_t imm)
@@ -404,23 +292,21 @@ static bool gen_pop(struct gen *g, const struct insn *in)
 {
 	if (in->opsize != 4 || in->form != FORM_R)
 		return false;
-	gen_check(g, GUEST_SP, 4, false, false);
-	if (host(in->rm) == GUEST_SP) {
-		emit_rm(&g->e, 4, 0x8b, GUEST_SP, at_index(RCX, GUEST_SP, 0, 0));
-		return true;
-	}
-	emit_rm(&g->e, 4, 0x8b, host(in->rm), at_index(RCX, GUEST_SP, 0, 0));
-	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, 4));
+	emit_rm(&g->e, 4, 0x8b, host(in->rm), gen_stack(g, R_SP, 0, false));
+	if (host(in->rm) != GUEST_SP)
+		emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, 4));
 	return true;
 }
 
 static bool gen_leave_insn(struct gen *g, const struct insn *in)
 {
+	struct operand m;
+
 	if (in->opsize != 4)
 		return false;
-	gen_check(g, RBP, 4, false, false);
+	m = gen_stack(g, R_BP, 0, false);
 	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(RBP, 4));
-	emit_rm(&g->e, 4, 0x8b, RBP, at_index(RCX, RBP, 0, 0));
+	emit_rm(&g->e, 4, 0x8b, RBP, m);
 	return true;
 }
 
@@ -766,7 +652,7 @@ static bool gen_x87_memory(struct gen *g, const struct insn *in)
 	emit_rm(&g->e, 4, 0xd8 + esc, reg, m);
 	gen_note(g, offsetof(struct frame, x87_last));
 	gen_note(g, offsetof(struct frame, x87_last_mem));
-	emit_rm(&g->e, 4, 0x89, m.index, at_base(RSP, offsetof(struct frame, x87_last_ea)));
+	emit_rm(&g->e, 4, 0x89, gen_ea(g, in), at_base(RSP, offsetof(struct frame, x87_last_ea)));
 	return true;
 }
 
@@ -874,9 +760,12 @@ static bool kinds_are(const struct insn *in, unsigned dst, unsigned src)
 /* 16 bytes of memory, aligned or the handler's to judge. */
 static struct operand gen_memory_16(struct gen *g, const struct insn *in, bool write, bool aligned)
 {
-	unsigned address = gen_ea(g, in);
+	unsigned address;
 
-	gen_check(g, address, 16, write, aligned);
+	if (!aligned)
+		return gen_memory(g, in, 16, write);
+	address = gen_ea(g, in);
+	gen_check(g, address, 16, write, true);
 	return at_index(RCX, address, 0, 0);
 }
 
@@ -998,15 +887,34 @@ static bool gen_vec(struct gen *g, const struct insn *in)
 
 static uint32_t rip_after(const struct gen *g, const struct insn *in)
 {
-	return g->rip + in->off + in->len;
+	return g->at + in->len;
+}
+
+/* Is there more of the block behind the present instruction, and from which address? */
+static bool goes_on(const struct gen *g, uint32_t *rip)
+{
+	if (g->k + 1 == g->n)
+		return false;
+	*rip = g->step[g->k + 1].rip;
+	return true;
 }
 
 static bool gen_jcc(struct gen *g, const struct insn *in)
 {
+	unsigned cc = (unsigned)(in->op - OP_JO);
+	uint32_t next = rip_after(g, in), target = next + in->imm, inside;
+
 	if (in->opsize != 4)
 		return false;
-	gen_goto_if(g, (unsigned)(in->op - OP_JO), rip_after(g, in) + in->imm);
-	gen_goto(g, rip_after(g, in));
+	if (goes_on(g, &inside)) {
+		if (inside == next)
+			gen_goto_if(g, cc, target);
+		else
+			gen_goto_if(g, cc ^ 1, next);
+		return true;
+	}
+	gen_goto_if(g, cc, target);
+	gen_goto(g, next);
 	return true;
 }
 
@@ -1031,10 +939,13 @@ static bool gen_counted(struct gen *g, const struct insn *in)
 
 static bool gen_jmp(struct gen *g, const struct insn *in)
 {
+	uint32_t inside;
+
 	if (in->opsize != 4)
 		return false;
 	if (in->form == FORM_I) {
-		gen_goto(g, rip_after(g, in) + in->imm);
+		if (!goes_on(g, &inside))
+			gen_goto(g, rip_after(g, in) + in->imm);
 		return true;
 	}
 	if (in->form == FORM_R)
@@ -1049,11 +960,14 @@ static bool gen_jmp(struct gen *g, const struct insn *in)
 
 static bool gen_call(struct gen *g, const struct insn *in)
 {
+	uint32_t inside;
+
 	if (in->opsize != 4)
 		return false;
 	if (in->form == FORM_I) {
 		gen_push_imm(g, rip_after(g, in));
-		gen_goto(g, rip_after(g, in) + in->imm);
+		if (!goes_on(g, &inside))
+			gen_goto(g, rip_after(g, in) + in->imm);
 		return true;
 	}
 	if (in->form == FORM_R)
@@ -1070,12 +984,21 @@ static bool gen_call(struct gen *g, const struct insn *in)
 
 static bool gen_ret(struct gen *g, const struct insn *in)
 {
+	uint32_t inside, same;
+
 	if (in->opsize != 4)
 		return false;
-	gen_check(g, GUEST_SP, 4, false, false);
-	emit_rm(&g->e, 4, 0x8b, R8, at_index(RCX, GUEST_SP, 0, 0));
+	emit_rm(&g->e, 4, 0x8b, R8, gen_stack(g, R_SP, 0, false));
 	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, 4 + (int32_t)in->imm));
+	if (!goes_on(g, &inside)) {
+		gen_lookup(g);
+		return true;
+	}
+	emit_rm(&g->e, 4, 0x8d, RCX, at_base(R8, -(int32_t)inside));
+	same = emit_jrcxz(&g->e);
+	emit_rm(&g->e, 8, 0x8d, R11, at_base(R11, -(int32_t)(g->n - g->k - 1)));
 	gen_lookup(g);
+	emit_land8(&g->e, same);
 	return true;
 }
 

@@ -86,13 +86,13 @@ struct flat_journal {
 
 static void flat_clear(const struct mmu *m, unsigned ctx, uint64_t lin)
 {
-	uint64_t *words[3] = {
-		mmu_flat_word(m, FLAT_READ(ctx), lin),
-		mmu_flat_word(m, FLAT_WRITE(ctx), lin),
-		mmu_flat_word(m, FLAT_JUMP(ctx), lin),
+	uint64_t *words[] = {
+		mmu_flat_word(m, FLAT_READ(ctx), lin),       mmu_flat_word(m, FLAT_WRITE(ctx), lin),
+		mmu_flat_word(m, FLAT_JUMP(ctx), lin),       mmu_flat_span(m, FLAT_SPAN_READ(ctx), lin),
+		mmu_flat_span(m, FLAT_SPAN_WRITE(ctx), lin),
 	};
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < sizeof(words) / sizeof(*words); i++) {
 		if (*words[i])
 			*words[i] = 0;
 	}
@@ -141,11 +141,17 @@ static void flat_note(struct mmu *m, unsigned ctx, uint64_t lin, unsigned global
 
 static void flat_fill(struct mmu *m, uint64_t lin, const struct tlb_entry *e, unsigned ctx, unsigned global)
 {
+	uint64_t read = e->read != TLB_NO_TAG ? e->addend : 0, write = e->write != TLB_NO_TAG ? e->addend : 0;
+
 	if (!m->flat)
 		return;
 	flat_note(m, ctx, lin, global);
-	*mmu_flat_word(m, FLAT_READ(ctx), lin) = e->read != TLB_NO_TAG ? e->addend : 0;
-	*mmu_flat_word(m, FLAT_WRITE(ctx), lin) = e->write != TLB_NO_TAG ? e->addend : 0;
+	*mmu_flat_word(m, FLAT_READ(ctx), lin) = read;
+	*mmu_flat_word(m, FLAT_WRITE(ctx), lin) = write;
+	if ((uint32_t)lin >> PAGE_SHIFT == 0 || (uint32_t)lin >> PAGE_SHIFT == STORE_PAGES - 1)
+		return;
+	*mmu_flat_span(m, FLAT_SPAN_READ(ctx), lin) = read;
+	*mmu_flat_span(m, FLAT_SPAN_WRITE(ctx), lin) = write;
 }
 
 typedef bool page_test(uint64_t host_page, uint64_t what);
@@ -163,7 +169,7 @@ static void flat_forget_writes(struct mmu *m, page_test *test, uint64_t what)
 			uint64_t *word = mmu_flat_word(m, FLAT_WRITE(ctx), lin);
 
 			if (*word && (!test || test(*word + lin, what)))
-				*word = 0;
+				*word = *mmu_flat_span(m, FLAT_SPAN_WRITE(ctx), lin) = 0;
 		}
 	}
 }

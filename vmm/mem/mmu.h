@@ -38,6 +38,9 @@ struct flat_journal;
  * in one mapping the host commits as it is touched. A word is 0, or
  *
  *   FLAT_READ, FLAT_WRITE   what to add to a linear address of that page to get the host address; set where a fast entry has the tag
+ *   FLAT_SPAN_READ, _WRITE  the same for a range of addresses, found by the sum of the page numbers of its first and last byte: the sum is odd, and the
+ *                           word 0, unless both are on one page. Never set for the first and the last page of the address space, so that no
+ *                           range that wraps around, nor a base register on the other side of the wrap, is found
  *   FLAT_JUMP               the engine's own (mmu_flat_set_jump); goes with the page's translation
  *
  * Only the first 2^20 words of a READ or WRITE part are ever set: an index with alignment bits above bit 20 finds 0, which makes
@@ -47,7 +50,10 @@ struct flat_journal;
 #define FLAT_READ(ctx) ((ctx)*2 * FLAT_PART)
 #define FLAT_WRITE(ctx) (((ctx)*2 + 1) * FLAT_PART)
 #define FLAT_JUMP(ctx) (4 * FLAT_PART + (ctx) * (8ull << 20))
-#define FLAT_SIZE (4 * FLAT_PART + (16ull << 20))
+#define FLAT_SPAN_PART (16ull << 20)
+#define FLAT_SPAN_READ(ctx) (FLAT_JUMP(2) + (ctx)*2 * FLAT_SPAN_PART)
+#define FLAT_SPAN_WRITE(ctx) (FLAT_JUMP(2) + ((ctx)*2 + 1) * FLAT_SPAN_PART)
+#define FLAT_SIZE (FLAT_JUMP(2) + 4 * FLAT_SPAN_PART)
 
 #define MMU_DEBUG_PAGES 128
 
@@ -128,6 +134,11 @@ void mmu_flat_drop_jumps(struct mmu *m, enum mmu_context context);
 static inline uint64_t *mmu_flat_word(const struct mmu *m, uint64_t part, uint64_t lin)
 {
 	return (uint64_t *)(void *)(m->flat + part) + ((uint32_t)lin >> PAGE_SHIFT);
+}
+
+static inline uint64_t *mmu_flat_span(const struct mmu *m, uint64_t part, uint64_t lin)
+{
+	return (uint64_t *)(void *)(m->flat + part) + 2 * ((uint32_t)lin >> PAGE_SHIFT);
 }
 
 static inline unsigned mmu_index(uint64_t lin)
