@@ -165,6 +165,11 @@ void emit_jmp_reg(struct emit *e, unsigned reg)
 	emit_rr(e, 4, 0xff, 4, reg);
 }
 
+void emit_call_reg(struct emit *e, unsigned reg)
+{
+	emit_rr(e, 4, 0xff, 2, reg);
+}
+
 static uint32_t emit_short(struct emit *e, unsigned opcode)
 {
 	emit_u8(e, opcode);
@@ -190,11 +195,21 @@ uint32_t emit_jcc(struct emit *e, unsigned cc)
 	return e->at - 4;
 }
 
-uint32_t emit_jmp_near(struct emit *e)
+static uint32_t emit_near(struct emit *e, unsigned opcode)
 {
-	emit_u8(e, 0xe9);
+	emit_u8(e, opcode);
 	emit_u32(e, 0);
 	return e->at - 4;
+}
+
+uint32_t emit_jmp_near(struct emit *e)
+{
+	return emit_near(e, 0xe9);
+}
+
+uint32_t emit_call_near(struct emit *e)
+{
+	return emit_near(e, 0xe8);
 }
 
 void emit_land8(struct emit *e, uint32_t jump)

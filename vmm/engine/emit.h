@@ -70,10 +70,12 @@ void emit_pext(struct emit *e, unsigned dst, unsigned src, unsigned mask); /* 64
 void emit_jmp(struct emit *e, uint32_t target);
 void emit_call(struct emit *e, uint32_t target);
 void emit_jmp_reg(struct emit *e, unsigned reg);
+void emit_call_reg(struct emit *e, unsigned reg);
 uint32_t emit_jrcxz(struct emit *e);     /* 8 bits */
 uint32_t emit_jmp_short(struct emit *e); /* 8 bits */
 uint32_t emit_jcc(struct emit *e, unsigned cc);
 uint32_t emit_jmp_near(struct emit *e);
+uint32_t emit_call_near(struct emit *e);
 void emit_land8(struct emit *e, uint32_t jump); /* the jump comes here */
 void emit_land32(struct emit *e, uint32_t jump);
 void emit_aim32(struct emit *e, uint32_t jump, uint32_t target);

@@ -53,6 +53,7 @@
 
 #define HOT 16
 #define CODE_SIZE (48ull << 20)
+#define COLD_START (20u << 20)                    /* from here on, in the buffer: what blocks seldom run */
 #define BLOCK_ROOM (BLOCK_MAX_INSNS * 192u + 256) /* no block is longer */
 #define SITES (1u << 19)
 #define SITE_ROOM BLOCK_MAX_INSNS
@@ -72,11 +73,10 @@ struct page {
 
 struct xlate {
 	/* generated code knows the places of these */
-	struct frame frame; /* copied to the stack */
-	uint8_t *flat;      /* r15 */
-	uint64_t span;      /* r10 */
-	int64_t budget;     /* r11 */
-	uint32_t flags;     /* as LAHF and SETO leave AX */
+	uint8_t *flat;  /* r15 */
+	uint64_t span;  /* r10 */
+	int64_t budget; /* r11 */
+	uint32_t flags; /* as LAHF and SETO leave AX */
 
 	struct vcpu *c;
 	struct cache *cache;
@@ -90,9 +90,12 @@ struct xlate {
 	struct page *hash[PAGE_HASH];
 	uint32_t thunk[THUNKS];
 	uint32_t enter, leave;
-	uint32_t code_start, code_at; /* offsets into the buffer */
-	struct frame *live;           /* the frame on the stack, while translated code runs */
-	uint16_t jump_mode[2];        /* mode whose entries FLAT_JUMP has, by context; 0x100: none */
+	uint32_t code_start, code_at, cold_at; /* offsets into the buffer */
+	struct low *low;
+	struct frame *frame;   /* in low */
+	struct calls *calls;   /* in low, of the present context */
+	uint64_t slice_end;    /* icount up to which a budget was given */
+	uint16_t jump_mode[2]; /* mode whose entries FLAT_JUMP has, by context; 0x100: none */
 	unsigned hot;
 	bool hard; /* privileged instructions really fault */
 	struct hardfaults faults;
@@ -165,17 +168,58 @@ static void drop_jumps(struct xlate *x)
 	mmu_flat_drop_jumps(&x->c->mmu, MMU_USER);
 }
 
+static uint64_t calls_bottom(const struct calls *k)
+{
+	return (uintptr_t)k->words + CALLS_SIZE - CALL_SIZE;
+}
+
+/* No call may be returned from as if nothing had happened. */
+static void reset_calls(struct xlate *x)
+{
+	struct calls *k = x->calls;
+
+	k->words[CALLS_SIZE / 8 - 2] = x->thunk[THUNK_RETURN + x->c->mmu.context];
+	k->generation = cache_generation(x->cache);
+	k->mode = x->c->mode;
+	x->frame->calls_sp = calls_bottom(k);
+}
+
+/* Before translated code goes on: it makes at most SLICE calls before it asks again. */
+static void check_calls(struct xlate *x)
+{
+	enum { MARGIN = 1 << 16 }; /* signals of the host, and what else it may need a stack for */
+	const struct calls *k = x->calls;
+
+	if (unlikely(k->generation != cache_generation(x->cache) || k->mode != x->c->mode ||
+	             x->frame->calls_sp - (uintptr_t)k->words < SLICE * CALL_SIZE + MARGIN))
+		reset_calls(x);
+}
+
+/* The calls that were made in this context when it last ran. */
+static void choose_calls(struct xlate *x)
+{
+	struct calls *k = &x->low->calls[x->c->mmu.context];
+
+	if (x->calls == k)
+		return;
+	x->calls->sp = x->frame->calls_sp;
+	x->frame->calls_sp = k->sp;
+	x->calls = k;
+}
+
 /* Everything goes. Not from inside a block: its code stays readable, but must not be resumed. */
 static void flush(void *self)
 {
 	struct xlate *x = self;
 
 	drop_jumps(x);
+	x->low->calls[0].generation = x->low->calls[1].generation = 0; /* no generation is */
 	memset(x->hash, 0, sizeof(x->hash));
 	madvise(x->entries, (size_t)x->page_count * PAGE_SIZE * sizeof(*x->entries), MADV_DONTNEED);
 	x->page_count = 0;
 	x->site_count = 1;
 	x->code_at = x->code_start;
+	x->cold_at = COLD_START;
 	x->faults.count = 0;
 	x->flushes++;
 }
@@ -221,7 +265,7 @@ static void describe_state(struct vcpu *c, struct frame *f)
 /* Last instruction and operand pointers of what ran inline, as the interpreter's handlers note them. */
 static void note_x87(struct xlate *x)
 {
-	struct frame *f = x->live;
+	struct frame *f = x->frame;
 	struct vcpu *c = x->c;
 	const struct site *s = &x->sites[f->x87_last];
 	unsigned seg;
@@ -274,6 +318,15 @@ uint32_t gen_site(struct gen *g)
 	return g->site;
 }
 
+enum { TO_THUNK = 10 };
+
+/* With the address of what comes behind it in rcx. No call: the processor would expect a return. */
+static void emit_to_thunk(struct emit *e, uint32_t thunk)
+{
+	emit_mov_imm(e, RCX, emit_here(e) + TO_THUNK);
+	emit_jmp(e, thunk);
+}
+
 void gen_pend(struct gen *g, struct pending p)
 {
 	if (g->surveying)
@@ -303,57 +356,56 @@ static void gen_cold(struct gen *g, const struct pending *p)
 
 	switch (p->kind) {
 	case PENDING_HEAD:
-		emit_call(e, g->thunk[THUNK_HEAD]);
+		emit_to_thunk(e, g->thunk[THUNK_HEAD]);
 		emit_u32(e, g->rip);
 		emit_u32(e, g->n);
 		return;
 	case PENDING_ACCESS:
 		if (p->address != R8)
 			emit_mov(e, R8, p->address);
-		emit_call(e, p->size == 1 ? g->thunk[THUNK_MEMORY]
-		                          : g->thunk[THUNK_FIRST_CHECK + (unsigned)g->context * 8 + p->write * 4u +
-		                                     (unsigned)__builtin_ctz(p->size) - 1]);
+		if (p->size == 1)
+			emit_to_thunk(e, g->thunk[THUNK_MEMORY]);
+		else
+			emit_call(e, g->thunk[THUNK_FIRST_CHECK + (unsigned)g->context * 8 + p->write * 4u +
+			                      (unsigned)__builtin_ctz(p->size) - 1]);
 		emit_jmp(e, p->back);
 		emit_u32(e, p->site);
 		return;
 	case PENDING_CAREFUL:
 		gen_refund(g, p->left);
 		emit_jmp_near(e); /* just below, until there is a careful block to go to */
-		emit_call(e, g->thunk[THUNK_CAREFUL]);
+		emit_to_thunk(e, g->thunk[THUNK_CAREFUL]);
 		emit_u32(e, p->site);
 		return;
 	case PENDING_DIVIDE: /* flags are in ecx, eax in the frame */
 		emit_mov(e, RAX, RCX);
 		emit_bytes(e, "\x04\x7f\x9e", 3); /* add al, 0x7f; sahf */
-		emit_rm(e, 4, 0x8b, RAX, at_base(RSP, offsetof(struct frame, tmp)));
+		emit_rm(e, 4, 0x8b, RAX, at_frame(g, offsetof(struct frame, tmp)));
 		/* fall through */
-	default: emit_call(e, g->thunk[THUNK_CALLOUT]); emit_u32(e, p->site);
+	default: emit_to_thunk(e, g->thunk[THUNK_CALLOUT]); emit_u32(e, p->site);
 	}
-}
-
-static void land(struct gen *g, const struct pending *p, bool hopped)
-{
-	if (hopped)
-		emit_land32(&g->e, p->hop);
-	else
-		emit_land8(&g->e, p->jump);
 }
 
 /* Pending JRCXZs get a 32-bit jump in their reach. */
 static void gen_hops(struct gen *g)
 {
-	uint32_t over = emit_jmp_short(&g->e);
-
 	for (; g->hopped < g->pendings; g->hopped++) {
 		struct pending *p = &g->pending[g->hopped];
 
 		emit_land8(&g->e, p->jump);
 		p->hop = emit_jmp_near(&g->e);
 	}
+}
+
+static void gen_hops_aside(struct gen *g)
+{
+	uint32_t over = emit_jmp_short(&g->e);
+
+	gen_hops(g);
 	emit_land8(&g->e, over);
 }
 
-enum { REACH = 127, COLD = 18, GOTO_ROOM = 40 };
+enum { REACH = 127, GOTO_ROOM = 40 };
 
 static bool is_fpu(const struct insn *in)
 {
@@ -376,7 +428,7 @@ static unsigned insn_room(const struct insn *in)
 static void gen_keep_reach(struct gen *g, unsigned room)
 {
 	if (!g->surveying && g->hopped < g->pendings && g->e.at - g->pending[g->hopped].jump + room + 4 > REACH)
-		gen_hops(g);
+		gen_hops_aside(g);
 }
 
 static bool same_page(const struct gen *g, uint32_t target)
@@ -384,20 +436,39 @@ static bool same_page(const struct gen *g, uint32_t target)
 	return (target ^ g->rip) >> PAGE_SHIFT == 0;
 }
 
-void gen_lookup(struct gen *g)
+struct lookup {
+	uint32_t no_page, no_entry, known;
+};
+
+/* rcx becomes the code of r8d, and is used before emit_absent(). */
+static struct lookup emit_lookup(struct emit *e, unsigned ctx)
 {
-	struct emit *e = &g->e;
-	uint32_t no_page, no_entry;
+	struct lookup l;
 
 	emit_shrx(e, false, R9, R8, SHIFT_12);
-	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, FLAT_AT(FLAT_JUMP((unsigned)g->context))));
-	no_page = emit_jrcxz(e);
+	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, FLAT_AT(ctx, FLAT_JUMP(ctx))));
+	l.no_page = emit_jrcxz(e);
 	emit_rm(e, 4, 0x8b, RCX, at_index(RCX, R8, 2, 0));
-	no_entry = emit_jrcxz(e);
-	emit_jmp_reg(e, RCX);
-	emit_land8(e, no_page);
-	emit_land8(e, no_entry);
-	emit_call(e, g->thunk[THUNK_MISS]);
+	l.no_entry = emit_jrcxz(e);
+	l.known = emit_here(e);
+	return l;
+}
+
+/* When there is none: the code is `absent`, which calls for it. */
+static void emit_absent(struct emit *e, const struct lookup *l, uint32_t absent)
+{
+	emit_land8(e, l->no_page);
+	emit_land8(e, l->no_entry);
+	emit_mov_imm(e, RCX, absent);
+	emit_jmp(e, l->known);
+}
+
+void gen_lookup(struct gen *g)
+{
+	struct lookup l = emit_lookup(&g->e, (unsigned)g->context);
+
+	emit_jmp_reg(&g->e, RCX);
+	emit_absent(&g->e, &l, g->thunk[THUNK_ABSENT]);
 }
 
 /* Jump to another page's code: its translation is looked up each time. */
@@ -407,14 +478,15 @@ static void gen_goto_far(struct gen *g, uint32_t target)
 	uint32_t no_page, no_entry;
 
 	emit_mov_imm(e, R8, target);
-	emit_rm(e, 8, 0x8b, RCX, at_base(R15, FLAT_AT(FLAT_JUMP((unsigned)g->context) + (target >> PAGE_SHIFT) * 8)));
+	emit_rm(e, 8, 0x8b, RCX,
+	        at_base(R15, FLAT_AT(g->context, FLAT_JUMP((unsigned)g->context) + (target >> PAGE_SHIFT) * 8)));
 	no_page = emit_jrcxz(e);
 	emit_rm(e, 4, 0x8b, RCX, at_index(RCX, R8, 2, 0));
 	no_entry = emit_jrcxz(e);
 	emit_jmp_reg(e, RCX);
 	emit_land8(e, no_page);
 	emit_land8(e, no_entry);
-	emit_call(e, g->thunk[THUNK_MISS]);
+	emit_to_thunk(e, g->thunk[THUNK_MISS]);
 }
 
 /* Code for guest code of the same page, if there is some. */
@@ -448,11 +520,60 @@ void gen_goto_if(struct gen *g, unsigned cc, uint32_t target)
 	aim(g, emit_jcc(&g->e, cc), target, g->n - g->k - 1);
 }
 
-static void gen_stub(struct gen *g, const struct goto_stub *s)
+/* 32 bits, sign-extended: the word beside the host's return address */
+static void gen_push_expected(struct gen *g, uint32_t next)
 {
-	uint32_t jump = s->jump, code, back;
+	emit_u8(&g->e, 0x68); /* push imm32 */
+	emit_u32(&g->e, -next);
+}
 
-	emit_land32(&g->e, jump);
+/* Where the guest's return leads, behind the host's call. */
+static void gen_landing(struct gen *g, uint32_t next)
+{
+	emit_rm(&g->e, 8, 0x8d, RSP, at_base(RSP, 8));
+	gen_goto(g, next);
+}
+
+void gen_call_to(struct gen *g, uint32_t target, uint32_t next)
+{
+	gen_push_expected(g, next);
+	aim(g, emit_call_near(&g->e), target, 0);
+	gen_landing(g, next);
+}
+
+void gen_call_lookup(struct gen *g, uint32_t next)
+{
+	struct lookup l;
+
+	gen_push_expected(g, next);
+	l = emit_lookup(&g->e, (unsigned)g->context);
+	emit_call_reg(&g->e, RCX);
+	gen_landing(g, next);
+	emit_absent(&g->e, &l, g->thunk[THUNK_ABSENT]);
+}
+
+void gen_return(struct gen *g)
+{
+	struct emit *e = &g->e;
+	uint32_t foreseen;
+
+	emit_rm(e, 4, 0x8b, RCX, at_base(RSP, 8));
+	emit_rm(e, 4, 0x8d, RCX, at_index(RCX, R8, 0, 0));
+	foreseen = emit_jrcxz(e);
+	emit_jmp(e, g->thunk[THUNK_RETURN + g->context]);
+	emit_land8(e, foreseen);
+	emit_u8(e, 0xc3); /* ret */
+}
+
+/* Where a jump out of the block leads, close to the block: most are taken often. What is left is a jump to code that is to be asked for, or none. */
+static void gen_exit(struct gen *g, struct goto_stub *s)
+{
+	uint32_t code;
+
+	if (!s->refund && same_page(g, s->target))
+		return; /* the jump itself is aimed */
+	emit_land32(&g->e, s->jump);
+	s->jump = 0;
 	if (s->refund)
 		gen_refund(g, s->refund);
 	if (!same_page(g, s->target)) {
@@ -460,56 +581,52 @@ static void gen_stub(struct gen *g, const struct goto_stub *s)
 		return;
 	}
 	code = code_at(g, s->target);
-	if (code) {
+	if (code)
 		emit_jmp(&g->e, code);
-		return;
-	}
-	if (s->refund)
-		jump = emit_jmp_near(&g->e);
-	emit_call(&g->e, g->thunk[THUNK_LINK]);
-	back = g->e.at - jump;
-	emit_u32(&g->e, s->target);
-	emit_u32(&g->e, back);
+	else
+		s->jump = emit_jmp_near(&g->e);
 }
 
+static void gen_link(struct gen *g, const struct goto_stub *s)
+{
+	if (!s->jump)
+		return;
+	emit_aim32(&g->hot, s->jump, emit_here(&g->e));
+	emit_to_thunk(&g->e, g->thunk[THUNK_LINK]);
+	emit_u32(&g->e, s->target);
+	emit_u32(&g->e, g->hot.code + s->jump);
+}
+
+/* What seldom runs goes elsewhere, so that what does lies close together. */
 static void gen_end(struct gen *g)
 {
-	bool near = true;
-
-	for (unsigned i = g->hopped; i < g->pendings; i++)
-		near &= g->e.at + (i - g->hopped) * COLD - g->pending[i].jump <= REACH;
-	if (!near) { /* nothing runs into this place, so no jump around them */
-		for (; g->hopped < g->pendings; g->hopped++) {
-			struct pending *p = &g->pending[g->hopped];
-
-			emit_land8(&g->e, p->jump);
-			p->hop = emit_jmp_near(&g->e);
-		}
-	}
-	for (unsigned i = g->hopped; i < g->pendings; i++) {
-		land(g, &g->pending[i], false);
-		gen_cold(g, &g->pending[i]);
-	}
-	for (unsigned i = 0; i < g->hopped; i++) {
-		land(g, &g->pending[i], true);
+	gen_hops(g);
+	for (unsigned i = 0; i < g->stubs; i++)
+		gen_exit(g, &g->stub[i]);
+	g->hot = g->e;
+	g->e = g->cold;
+	for (unsigned i = 0; i < g->pendings; i++) {
+		emit_aim32(&g->hot, g->pending[i].hop, emit_here(&g->e));
 		gen_cold(g, &g->pending[i]);
 	}
 	for (unsigned i = 0; i < g->fars; i++) {
-		land(g, &g->far[i], true);
+		emit_aim32(&g->hot, g->far[i].hop, emit_here(&g->e));
 		gen_cold(g, &g->far[i]);
 	}
 	for (unsigned i = 0; i < g->stubs; i++)
-		gen_stub(g, &g->stub[i]);
+		gen_link(g, &g->stub[i]);
 }
 
 /* When. The flags are not changed: the guest's live in them. */
-static void gen_stamp(struct emit *e)
+static void gen_stamp(struct gen *g)
 {
+	struct emit *e = &g->e;
+
 	emit_mov(e, R8, RAX);
 	emit_mov(e, R9, RDX);
 	emit_bytes(e, "\x0f\x31", 2); /* rdtsc */
-	emit_rm(e, 4, 0x89, RAX, at_base(RSP, offsetof(struct frame, stamp)));
-	emit_rm(e, 4, 0x89, RDX, at_base(RSP, offsetof(struct frame, stamp) + 4));
+	emit_rm(e, 4, 0x89, RAX, at_frame(g, offsetof(struct frame, stamp)));
+	emit_rm(e, 4, 0x89, RDX, at_frame(g, offsetof(struct frame, stamp) + 4));
 	emit_mov(e, RAX, R8);
 	emit_mov(e, RDX, R9);
 }
@@ -526,12 +643,12 @@ static bool gen_hardfault(struct gen *g, const struct insn *in)
 	if (!len)
 		return false;
 	site = gen_site(g);
-	gen_stamp(e);
+	gen_stamp(g);
 	at = emit_here(e);
 	emit_bytes(e, (const char *)code, len);
 	emit_bytes(e, "\x0f\x0b", 2); /* ud2 */
 	hardfault_add(&x->faults, at, emit_here(e));
-	emit_call(e, g->thunk[THUNK_FAULT]);
+	emit_to_thunk(e, g->thunk[THUNK_FAULT]);
 	emit_u32(e, site);
 	return true;
 }
@@ -543,7 +660,7 @@ static void gen_callout(struct gen *g)
 	if (gen_hardfault(g, g->step[g->k].in))
 		return;
 	site = gen_site(g);
-	emit_call(&g->e, g->thunk[THUNK_CALLOUT]);
+	emit_to_thunk(&g->e, g->thunk[THUNK_CALLOUT]);
 	emit_u32(&g->e, site);
 }
 
@@ -637,7 +754,9 @@ static struct trace *known_trace(const struct gen *g, const struct trace *t, uin
 	if (!same_page(g, rip) || watch_cuts(g->x->c, rip))
 		return NULL;
 	next = cache_known(g->x->cache, (t->gpa & PAGE_MASK) | (rip & (PAGE_SIZE - 1)), g->x->hot == 0 ? rip : 0);
-	return next && g->n + next->n <= BLOCK_MAX_INSNS && !in_block(g, rip) ? next : NULL;
+	return next && g->n + next->n <= BLOCK_MAX_INSNS && !in_block(g, rip) && !g->entries[rip & (PAGE_SIZE - 1)]
+	               ? next
+	               : NULL;
 }
 
 /* Of the two ways a Jcc can go: the one that ran more, the next instruction when they ran the same. */
@@ -648,12 +767,21 @@ static uint32_t likely_way(const struct gen *g, const struct trace *t, uint32_t 
 	return b && (!a || b->hits > a->hits) ? target : next;
 }
 
+/* Is the function at `target` so short that the block can go through it, to `next` behind the jump? Its return has to be in the block too. */
+static bool passes_through(const struct gen *g, const struct trace *t, uint32_t target, uint32_t next)
+{
+	const struct trace *callee = known_trace(g, t, target), *after = known_trace(g, t, next);
+	const struct insn *last = callee ? &callee->insns[callee->n - 1] : NULL;
+
+	return callee && after && last->op == OP_RET && last->opsize == 4 &&
+	       g->n + callee->n + after->n <= BLOCK_MAX_INSNS;
+}
+
 /* A block is a trace, and those that usually run after it, as long as they are on the same page. */
 static void choose_steps(struct gen *g, const struct trace *t)
 {
-	uint32_t returns[8], rip = g->rip;
+	uint32_t rip = g->rip, returns = 0;
 	const struct trace *run = t;
-	unsigned depth = 0;
 
 	while (run) {
 		const struct step *last;
@@ -669,11 +797,12 @@ static void choose_steps(struct gen *g, const struct trace *t)
 			rip = likely_way(g, t, rip, rip + in->imm);
 		} else if (in->op == OP_JMP && in->form == FORM_I) {
 			rip += in->imm;
-		} else if (in->op == OP_CALL && in->form == FORM_I && depth < 8) {
-			returns[depth++] = rip;
+		} else if (in->op == OP_CALL && in->form == FORM_I && passes_through(g, t, rip + in->imm, rip)) {
+			returns = rip;
 			rip += in->imm;
-		} else if (in->op == OP_RET && depth) {
-			rip = returns[--depth];
+		} else if (in->op == OP_RET && returns) {
+			rip = returns;
+			returns = 0;
 		} else if (in->flags & IF_ENDS) {
 			return;
 		}
@@ -683,8 +812,9 @@ static void choose_steps(struct gen *g, const struct trace *t)
 
 static bool has_room(const struct xlate *x)
 {
-	return x->code_at + BLOCK_ROOM <= x->buf.size && x->site_count + SITE_ROOM <= SITES &&
-	       x->page_count + 2 <= PAGES && hardfault_has_room(&x->faults, BLOCK_MAX_INSNS);
+	return x->code_at + BLOCK_ROOM <= COLD_START && x->cold_at + BLOCK_ROOM <= x->buf.size &&
+	       x->site_count + SITE_ROOM <= SITES && x->page_count + 2 <= PAGES &&
+	       hardfault_has_room(&x->faults, BLOCK_MAX_INSNS);
 }
 
 static struct page *page_of(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t mode)
@@ -711,6 +841,7 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 	p = page_of(x, t->gpa & PAGE_MASK, lin, c->mode);
 	g->x = x;
 	g->thunk = x->thunk;
+	g->frame = (uint32_t)(uintptr_t)x->frame;
 	g->rip = rip;
 	g->context = c->mmu.context;
 	g->careful = careful;
@@ -721,12 +852,18 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 		.code = (uint32_t)(uintptr_t)x->buf.exec + x->code_at + HEAD_ROOM,
 		.size = BLOCK_ROOM - HEAD_ROOM,
 	};
+	g->cold = (struct emit){
+		.bytes = x->buf.write + x->cold_at,
+		.code = (uint32_t)(uintptr_t)x->buf.exec + x->cold_at,
+		.size = BLOCK_ROOM,
+	};
 	g->code = g->e.code;
 	choose_steps(g, t);
 	memcpy(g->e.bytes - sizeof(uint32_t), &g->n, sizeof(uint32_t));
 	gen_block(g);
-	BUG_ON(g->e.full);
-	x->code_at += HEAD_ROOM + ((g->e.at + 15) & ~15u);
+	BUG_ON(g->e.full || g->hot.full);
+	x->code_at += HEAD_ROOM + ((g->hot.at + 15) & ~15u);
+	x->cold_at += g->e.at;
 	x->blocks++;
 	if (careful) {
 		page_of(x, t->gpa & PAGE_MASK, lin, c->mode | CAREFUL)->entries[rip & (PAGE_SIZE - 1)] = g->code;
@@ -806,13 +943,16 @@ static bool affordable(const struct vcpu *c, uint32_t code)
 
 static void set_budget(struct xlate *x)
 {
-	x->budget = (int64_t)(x->c->icount - x->c->icount_end) - 1;
+	struct vcpu *c = x->c;
+
+	x->slice_end = c->icount_end - c->icount > SLICE ? c->icount + SLICE : c->icount_end;
+	x->budget = (int64_t)(c->icount - x->slice_end) - 1;
 }
 
 /* icount when `left` instructions of a charged block are still to run. */
-static uint64_t icount_before(const struct vcpu *c, int64_t budget, unsigned left)
+static uint64_t icount_before(const struct xlate *x, int64_t budget, unsigned left)
 {
-	return c->icount_end + (uint64_t)(budget + 1) - left;
+	return x->slice_end + (uint64_t)(budget + 1) - left;
 }
 
 /* Into a block, or 0 when there is none or too little budget for it. */
@@ -822,9 +962,10 @@ static uint32_t resume_at(struct xlate *x, uint32_t code)
 
 	if (!code || !affordable(c, code))
 		return 0;
+	check_calls(x);
 	set_budget(x);
 	x->flags = host_flags(c);
-	describe_state(c, x->live);
+	describe_state(c, x->frame);
 	return code;
 }
 
@@ -848,7 +989,7 @@ static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 	set_flags_from_host(c, x->flags);
 	note_x87(x);
 	c->rip = s->rip;
-	c->icount = icount_before(c, budget, s->left);
+	c->icount = icount_before(x, budget, s->left);
 	c->trace = &x->alone.t;
 	in[0] = s->in;
 	in[1].off = in[0].len;
@@ -863,21 +1004,21 @@ static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 			return 0;
 		if (!flat(c))
 			return 0;
-		describe_segments(c, x->live);
+		describe_segments(c, x->frame);
 	}
 	if (in[0].flags & IF_ENDS)
 		return go_on(x);
 	if (unlikely(generation != cache_generation(x->cache)))
 		return 0;
-	describe_state(c, x->live);
-	if (unlikely(is_fpu(in) && !(in[0].op >= OP_MOVD ? x->live->sse_ok : x->live->x87_ok)))
+	describe_state(c, x->frame);
+	if (unlikely(is_fpu(in) && !(in[0].op >= OP_MOVD ? x->frame->sse_ok : x->frame->x87_ok)))
 		return 0; /* what follows in the block may rely on it */
 	x->budget = budget;
 	x->flags = host_flags(c);
 	return s->resume;
 }
 
-/* What thunks call. `data` is behind the call, r8 and budget are registers. Returns code to go on at, or 0 to leave. */
+/* What thunks call. `data` is behind the jump, r8 and budget are registers. Returns code to go on at, or 0 to leave. */
 
 static uint32_t on_callout(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
 {
@@ -890,7 +1031,7 @@ static uint32_t on_fault(struct xlate *x, const uint8_t *data, uint32_t r8, int6
 	struct meter *m = &x->c->meter;
 
 	meter_exit(m);
-	m->fault = m->exit_at - (m->on ? x->live->stamp : 0);
+	m->fault = m->exit_at - (m->on ? x->frame->stamp : 0);
 	return on_callout(x, data, r8, budget);
 }
 
@@ -910,8 +1051,10 @@ static uint32_t on_head(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 	set_flags_from_host(c, x->flags);
 	note_x87(x);
 	c->rip = load32(data);
-	c->icount = icount_before(c, budget, load32(data + 4));
-	x->decline = true; /* a block from here may be covered that only leads to this one again */
+	c->icount = icount_before(x, budget, load32(data + 4));
+	if (c->icount_end - c->icount >= load32(data + 4))
+		return go_on(x); /* only the slice is used up */
+	x->decline = true;       /* a block from here may be covered that only leads to this one again */
 	return 0;
 }
 
@@ -923,7 +1066,7 @@ static uint32_t on_miss(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 	set_flags_from_host(c, x->flags);
 	note_x87(x);
 	c->rip = r8;
-	c->icount = icount_before(c, budget, 0);
+	c->icount = icount_before(x, budget, 0);
 	return go_on(x);
 }
 
@@ -941,7 +1084,7 @@ static uint32_t careful_code(struct xlate *x, struct trace *t)
 	uint32_t rip = (uint32_t)c->rip, code;
 	struct page *p;
 
-	if (t->gpa == NO_PAGE || t->gpa2 != NO_PAGE)
+	if (t->gpa == NO_PAGE || t->gpa2 != NO_PAGE || watch_cuts(c, rip))
 		return 0;
 	p = find_page(x, t->gpa & PAGE_MASK, rip & (uint32_t)PAGE_MASK, c->mode | CAREFUL);
 	code = p ? p->entries[rip & (PAGE_SIZE - 1)] : 0;
@@ -957,15 +1100,14 @@ static uint32_t careful_code(struct xlate *x, struct trace *t)
 /* A span is not what a block wants of it: a page is not in the table yet, or the span is on two, or may not be written to. */
 static uint32_t on_careful(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
 {
-	enum { CALL_LENGTH = 5 };
 	struct vcpu *c = x->c;
-	uint32_t jump = (uint32_t)(uintptr_t)data - CALL_LENGTH - 4, flushes = (uint32_t)x->flushes, code, entered;
+	uint32_t jump = (uint32_t)(uintptr_t)data - TO_THUNK - 4, flushes = (uint32_t)x->flushes, code, entered;
 
 	(void)r8;
 	set_flags_from_host(c, x->flags);
 	note_x87(x);
 	c->rip = x->sites[load32(data)].rip;
-	c->icount = icount_before(c, budget, 0);
+	c->icount = icount_before(x, budget, 0);
 	code = careful_code(x, cache_lookup(x->cache));
 	entered = resume_at(x, code);
 	if (code && flushes == (uint32_t)x->flushes)
@@ -974,11 +1116,9 @@ static uint32_t on_careful(struct xlate *x, const uint8_t *data, uint32_t r8, in
 	return entered;
 }
 
-/* The jump to be aimed is so far before data. */
 static uint32_t on_link(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
 {
-	uint32_t target = load32(data), back = load32(data + 4), flushes, code;
-	uint32_t jump = (uint32_t)(uintptr_t)data - back;
+	uint32_t target = load32(data), jump = load32(data + 4), flushes, code;
 
 	(void)r8;
 	flushes = (uint32_t)x->flushes;
@@ -992,9 +1132,6 @@ static uint32_t on_link(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 
 typedef uint32_t handler_fn(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget);
 
-enum { FRAME_ROOM = 168 }; /* sizeof(struct frame), and what aligns the stack */
-_Static_assert(sizeof(struct frame) <= FRAME_ROOM, "the frame fits");
-
 static const uint8_t guest_regs[8] = { RAX, GUEST_CX, RDX, RBX, GUEST_SP, RBP, RSI, RDI };
 
 static int32_t gpr_offset(unsigned i)
@@ -1005,6 +1142,8 @@ static int32_t gpr_offset(unsigned i)
 /* rdi: vcpu, rsi: xlate, ecx: code */
 static void gen_reload(struct emit *e)
 {
+	emit_rm(e, 8, 0x8b, RAX, at_base(RSI, offsetof(struct xlate, frame)));
+	emit_rm(e, 8, 0x8b, RSP, at_base(RAX, offsetof(struct frame, calls_sp)));
 	emit_rm(e, 8, 0x8b, R15, at_base(RSI, offsetof(struct xlate, flat)));
 	emit_rm(e, 8, 0x8b, R11, at_base(RSI, offsetof(struct xlate, budget)));
 	emit_rm(e, 8, 0x8b, SPAN_HOME, at_base(RSI, offsetof(struct xlate, span)));
@@ -1028,13 +1167,9 @@ static uint32_t gen_enter(struct emit *e)
 			emit_u8(e, 0x41);
 		emit_u8(e, 0x50 | (saved_regs[i] & 7));
 	}
-	emit_bytes(e, "\x48\x81\xec", 3); /* sub rsp, imm32 */
-	emit_u32(e, FRAME_ROOM);
-	for (unsigned i = 0; i < sizeof(struct frame) / 8; i++) {
-		emit_rm(e, 8, 0x8b, RAX, at_base(RSI, (int32_t)(offsetof(struct xlate, frame) + 8 * i)));
-		emit_rm(e, 8, 0x89, RAX, at_base(RSP, (int32_t)(8 * i)));
-	}
-	emit_rm(e, 8, 0x89, RSP, at_base(RSI, offsetof(struct xlate, live)));
+	emit_bytes(e, "\x48\x83\xec\x08", 4); /* sub rsp, 8: aligned for whom thunks call */
+	emit_rm(e, 8, 0x8b, RAX, at_base(RSI, offsetof(struct xlate, frame)));
+	emit_rm(e, 8, 0x89, RSP, at_base(RAX, offsetof(struct frame, host_sp)));
 	emit_mov(e, RCX, RDX);
 	reload = emit_here(e);
 	gen_reload(e);
@@ -1043,8 +1178,7 @@ static uint32_t gen_enter(struct emit *e)
 
 static void gen_leave(struct emit *e)
 {
-	emit_bytes(e, "\x48\x81\xc4", 3); /* add rsp, imm32 */
-	emit_u32(e, FRAME_ROOM);
+	emit_bytes(e, "\x48\x83\xc4\x08", 4); /* add rsp, 8 */
 	for (unsigned i = 6; i-- > 0;) {
 		if (saved_regs[i] >= R8)
 			emit_u8(e, 0x41);
@@ -1053,17 +1187,22 @@ static void gen_leave(struct emit *e)
 	emit_u8(e, 0xc3);
 }
 
-static uint32_t gen_thunk(struct emit *e, handler_fn *fn, uint32_t reload, uint32_t leave)
+static uint32_t gen_thunk(struct emit *e, handler_fn *fn, uint32_t frame, uint32_t reload, uint32_t leave)
 {
+	struct operand c = at_index(NO_REG, NO_REG, 0, (int32_t)(frame + offsetof(struct frame, c)));
+	struct operand x = at_index(NO_REG, NO_REG, 0, (int32_t)(frame + offsetof(struct frame, x)));
+	struct operand host_sp = at_index(NO_REG, NO_REG, 0, (int32_t)(frame + offsetof(struct frame, host_sp)));
+	struct operand calls_sp = at_index(NO_REG, NO_REG, 0, (int32_t)(frame + offsetof(struct frame, calls_sp)));
 	uint32_t start = emit_here(e);
 
-	emit_u8(e, 0x59); /* pop rcx */
-	emit_rm(e, 8, 0x8b, R9, at_base(RSP, offsetof(struct frame, c)));
+	emit_rm(e, 8, 0x89, RSP, calls_sp);
+	emit_rm(e, 8, 0x8b, RSP, host_sp);
+	emit_rm(e, 8, 0x8b, R9, c);
 	for (unsigned i = 0; i < 8; i++)
 		emit_rm(e, 4, 0x89, guest_regs[i], at_base(R9, gpr_offset(i)));
 	emit_bytes(e, "\x0f\x90\xc0\x9f", 4); /* seto al; lahf */
 	emit_bytes(e, "\x0f\xb7\xc0", 3);     /* movzx eax, ax */
-	emit_rm(e, 8, 0x8b, RDI, at_base(RSP, offsetof(struct frame, x)));
+	emit_rm(e, 8, 0x8b, RDI, x);
 	emit_rm(e, 4, 0x89, RAX, at_base(RDI, offsetof(struct xlate, flags)));
 	emit_rm(e, 8, 0x89, SPAN_HOME, at_base(RDI, offsetof(struct xlate, span)));
 	emit_rr(e, 8, 0x8b, RSI, RCX);
@@ -1074,20 +1213,20 @@ static uint32_t gen_thunk(struct emit *e, handler_fn *fn, uint32_t reload, uint3
 	emit_bytes(e, "\xff\xd0", 2);         /* call rax */
 	emit_bytes(e, "\x89\xc1\x85\xc0", 4); /* mov ecx, eax; test eax, eax */
 	emit_aim32(e, emit_jcc(e, 4), leave);
-	emit_rm(e, 8, 0x8b, RDI, at_base(RSP, offsetof(struct frame, c)));
-	emit_rm(e, 8, 0x8b, RSI, at_base(RSP, offsetof(struct frame, x)));
+	emit_rm(e, 8, 0x8b, RDI, c);
+	emit_rm(e, 8, 0x8b, RSI, x);
 	emit_jmp(e, reload);
 	return start;
 }
 
 /* Called with a misaligned or unknown address in r8d: returns with rcx as the table would have it when the access stays in its page; else
  * goes on as THUNK_MEMORY. mask = page of the last byte - page of the first - 1: all ones, or 0. */
-static uint32_t gen_check_thunk(struct emit *e, uint64_t part, unsigned size, uint32_t memory)
+static uint32_t gen_check_thunk(struct emit *e, unsigned ctx, uint64_t part, unsigned size, uint32_t memory)
 {
 	uint32_t start = emit_here(e), bad;
 
 	emit_shrx(e, false, R9, R8, SHIFT_12);
-	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, FLAT_AT(part)));
+	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, FLAT_AT(ctx, part)));
 	emit_bytes(e, "\x49\xf7\xd1", 3); /* not r9 */
 	emit_bytes(e, "\x41\x50", 2);     /* push r8 */
 	emit_rm(e, 8, 0x8d, R8, at_base(R8, (int32_t)size - 1));
@@ -1098,13 +1237,27 @@ static uint32_t gen_check_thunk(struct emit *e, uint64_t part, unsigned size, ui
 	bad = emit_jrcxz(e);
 	emit_u8(e, 0xc3);
 	emit_land8(e, bad);
+	emit_u8(e, 0x59); /* pop rcx */
 	emit_jmp(e, memory);
+	return start;
+}
+
+/* The guest returned to r8d, which the calls did not foresee: they are given up. */
+static uint32_t gen_return_thunk(struct xlate *x, struct emit *e, unsigned ctx)
+{
+	uint32_t start = emit_here(e);
+	struct lookup l;
+
+	emit_mov_imm(e, RSP, (uint32_t)calls_bottom(&x->low->calls[ctx]));
+	l = emit_lookup(e, ctx);
+	emit_jmp_reg(e, RCX);
+	emit_absent(e, &l, x->thunk[THUNK_ABSENT]);
 	return start;
 }
 
 static void gen_thunks(struct xlate *x)
 {
-	static handler_fn *const handlers[THUNK_FIRST_CHECK] = {
+	static handler_fn *const handlers[THUNK_ABSENT] = {
 		[THUNK_CALLOUT] = on_callout, [THUNK_FAULT] = on_fault,     [THUNK_MEMORY] = on_memory,
 		[THUNK_HEAD] = on_head,       [THUNK_CAREFUL] = on_careful, [THUNK_LINK] = on_link,
 		[THUNK_MISS] = on_miss,
@@ -1117,16 +1270,21 @@ static void gen_thunks(struct xlate *x)
 	gen_leave(&e);
 	x->enter = emit_here(&e);
 	reload = gen_enter(&e);
-	for (unsigned i = 0; i < THUNK_FIRST_CHECK; i++)
-		x->thunk[i] = gen_thunk(&e, handlers[i], reload, x->leave);
+	for (unsigned i = 0; i < THUNK_ABSENT; i++)
+		x->thunk[i] = gen_thunk(&e, handlers[i], (uint32_t)(uintptr_t)x->frame, reload, x->leave);
+	x->thunk[THUNK_ABSENT] = emit_here(&e);
+	emit_to_thunk(&e, x->thunk[THUNK_MISS]);
+	for (unsigned ctx = 0; ctx < 2; ctx++)
+		x->thunk[THUNK_RETURN + ctx] = gen_return_thunk(x, &e, ctx);
 	for (unsigned i = 0; i < 16; i++) {
 		unsigned ctx = i >> 3, write = (i >> 2) & 1, size = 2u << (i & 3);
 		uint64_t part = write ? FLAT_WRITE(ctx) : FLAT_READ(ctx);
 
-		x->thunk[THUNK_FIRST_CHECK + i] = gen_check_thunk(&e, part, size, x->thunk[THUNK_MEMORY]);
+		x->thunk[THUNK_FIRST_CHECK + i] = gen_check_thunk(&e, ctx, part, size, x->thunk[THUNK_MEMORY]);
 	}
 	BUG_ON(e.full);
 	x->code_start = x->code_at = (e.at + 63) & ~63u;
+	x->cold_at = COLD_START;
 }
 
 /* ---- face ---- */
@@ -1146,10 +1304,13 @@ bool xlate_run(struct xlate *x, struct trace *t)
 	code = code_for(x, t);
 	if (!code || !affordable(c, code))
 		return false;
+	x->flat = c->mmu.flat + FLAT_BIAS + FLAT_READ((unsigned)c->mmu.context);
+	choose_calls(x);
+	check_calls(x);
 	set_budget(x);
 	x->flags = host_flags(c);
-	describe_segments(c, &x->frame);
-	describe_state(c, &x->frame);
+	describe_segments(c, x->frame);
+	describe_state(c, x->frame);
 	((enter_fn *)(uintptr_t)x->enter)(c, x, code);
 	return true;
 }
@@ -1193,9 +1354,9 @@ uint64_t xlate_blocks(const struct xlate *x)
 	return x->blocks;
 }
 
-static void *reserve(size_t bytes)
+static void *reserve(size_t bytes, int flags)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -1224,8 +1385,6 @@ int xlate_create(struct xlate **out, struct cache *cache)
 		return -ENOMEM;
 	x->c = cache->c;
 	x->cache = cache;
-	x->frame.c = x->c;
-	x->frame.x = x;
 	x->jump_mode[0] = x->jump_mode[1] = 0x100;
 	x->hot = HOT;
 	x->code_end = CODE_SIZE;
@@ -1233,17 +1392,21 @@ int xlate_create(struct xlate **out, struct cache *cache)
 	x->site_count = 1;
 	x->alone.t = (struct trace){ .gpa = NO_PAGE, .gpa2 = NO_PAGE, .n = 1, .insns = x->alone.room };
 	x->alone.room[1].fn = interp_trace_end;
-	x->sites = reserve(SITES * sizeof(*x->sites));
-	x->pages = reserve(PAGES * sizeof(*x->pages));
-	x->entries = reserve((size_t)PAGES * PAGE_SIZE * sizeof(*x->entries));
-	rc = x->sites && x->pages && x->entries ? codebuf_create(&x->buf, CODE_SIZE) : -ENOMEM;
+	x->sites = reserve(SITES * sizeof(*x->sites), 0);
+	x->pages = reserve(PAGES * sizeof(*x->pages), 0);
+	x->entries = reserve((size_t)PAGES * PAGE_SIZE * sizeof(*x->entries), 0);
+	x->low = reserve(sizeof(*x->low), MAP_32BIT);
+	rc = x->sites && x->pages && x->entries && x->low ? codebuf_create(&x->buf, CODE_SIZE) : -ENOMEM;
 	if (!rc)
 		rc = mmu_flat_create(&x->c->mmu);
 	if (rc) {
 		xlate_destroy(x);
 		return rc;
 	}
-	x->flat = x->c->mmu.flat + FLAT_BIAS;
+	x->frame = &x->low->frame;
+	x->calls = x->low->calls;
+	x->frame->c = x->c;
+	x->frame->x = x;
 	gen_thunks(x);
 	cache->dropped = page_written;
 	cache->flushed = flush;
@@ -1260,6 +1423,7 @@ void xlate_destroy(struct xlate *x)
 	x->cache->flushed = NULL;
 	codebuf_destroy(&x->buf);
 	hardfault_destroy(&x->faults);
+	release(x->low, sizeof(*x->low));
 	release(x->sites, SITES * sizeof(*x->sites));
 	release(x->pages, PAGES * sizeof(*x->pages));
 	release(x->entries, (size_t)PAGES * PAGE_SIZE * sizeof(*x->entries));

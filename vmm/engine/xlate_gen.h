@@ -9,8 +9,8 @@
  *     r10                       what to add to an address in the block's first span (xlate_mem.c)
  *     r14                       10, a shift count
  *     r11                       budget: minus the instructions left after the present block, minus 1
- *     r15                       mmu.flat + 12: the shift instructions look at the low bits of a count only, so it is the count 12, too
- *     rsp                       struct frame
+ *     r15                       FLAT_READ of the context, + 12: the shift instructions look at the low bits of a count only, so it is the count 12, too
+ *     rsp                       the calls the guest has not returned from (struct calls)
  *     EFLAGS                    arithmetic flags: the guest's
  */
 #ifndef RINGSIDE_VMM_ENGINE_XLATE_GEN_H
@@ -22,13 +22,16 @@
 
 enum { GUEST_CX = R12, GUEST_SP = R13, SPAN_HOME = R10, SHIFT_10 = R14, SHIFT_12 = R15 };
 enum { FLAT_BIAS = 12, SPANS = 8 };
-#define FLAT_AT(part) ((int32_t)((part)-FLAT_BIAS)) /* displacement from r15 */
+#define FLAT_AT(ctx, part)                                                                                             \
+	((int32_t)((int64_t)(part) - (int64_t)FLAT_READ(ctx) - FLAT_BIAS)) /* displacement from r15 */
 
-/* What [rsp] is in translated code. */
+/* What translated code finds at fixed addresses below 2 GiB. */
 struct frame {
 	struct vcpu *c;
 	struct xlate *x;
 	uint64_t tmp;
+	uint64_t host_sp;        /* stack of whoever runs translated code */
+	uint64_t calls_sp;       /* rsp of translated code, while other code runs */
 	uint64_t span[SPANS];    /* what to add to an address in a span; [0] is r10 */
 	uint64_t fs_ok, fs_base; /* ok: 4 GiB readable and writable from an aligned base; else 0 */
 	uint64_t gs_ok, gs_base;
@@ -39,6 +42,28 @@ struct frame {
 	uint32_t x87_last_mem; /* 0 none since c->fpu.fx was told (note_x87()) */
 	uint32_t x87_last_ea;
 	uint64_t stamp; /* host cycles before the latest instruction that is meant to fault */
+};
+
+/*
+ * The stack of translated code. A guest's CALL is also one of the host's, and so its RET, which the processor then predicts. Two words a call:
+ *
+ *     [rsp]     where the host's RET goes: the code behind the CALL
+ *     [rsp+8]   minus the guest's return address, 32 bits: that code is right only if the guest returns there
+ *
+ * At the bottom is a call that nobody made, whose code looks the address up. What is on the stack holds as long as translations do (check_calls()).
+ */
+enum { CALL_SIZE = 16, SLICE = 1 << 16, CALLS_SIZE = 3 * SLICE * CALL_SIZE };
+struct calls {
+	uint64_t words[CALLS_SIZE / 8];
+	uint64_t sp;         /* frame.calls_sp, while the other context's are used */
+	uint32_t generation; /* cache_generation() that they hold for, and mode; 0 none */
+	uint8_t mode;
+};
+
+/* Mapped below 2 GiB. */
+struct low {
+	struct calls calls[2]; /* by context */
+	struct frame frame;
 };
 
 /* An instruction that may be left to the interpreter's handler. Addresses of code and sites have 32 bits. */
@@ -52,14 +77,16 @@ struct site {
 
 /* Shared pieces of generated code. */
 enum thunk {
-	THUNK_CALLOUT,     /* site behind the call */
-	THUNK_FAULT,       /* the same, after a fault of the host's processor */
-	THUNK_MEMORY,      /* a jump and a site behind the call */
-	THUNK_HEAD,        /* rip, n behind the call: the budget does not cover the block */
-	THUNK_CAREFUL,     /* site behind the call; uncharged from it on; the jump before the call is to be aimed */
-	THUNK_LINK,        /* target rip, place of the jump behind the call */
-	THUNK_MISS,        /* r8d: target rip */
-	THUNK_FIRST_CHECK, /* misaligned accesses: by context, kind, size */
+	THUNK_CALLOUT, /* rcx: address of a site */
+	THUNK_FAULT,   /* the same, after a fault of the host's processor */
+	THUNK_MEMORY,  /* rcx: address of a jump and a site */
+	THUNK_HEAD,    /* rcx: address of rip, n: the budget does not cover the block */
+	THUNK_CAREFUL, /* rcx: address of a site; uncharged from it on; the jump before is to be aimed */
+	THUNK_LINK,    /* rcx: address of the target rip and the address of the jump to be aimed */
+	THUNK_MISS,    /* r8d: target rip */
+	THUNK_ABSENT,  /* the same, to be jumped to */
+	THUNK_RETURN,  /* r8d: target rip, not where the last call came from; by context */
+	THUNK_FIRST_CHECK = THUNK_RETURN + 2, /* misaligned accesses: by context, kind, size */
 	THUNKS = THUNK_FIRST_CHECK + 2 * 2 * 4
 };
 
@@ -110,13 +137,15 @@ struct value {
 
 struct gen {
 	struct emit e;
+	struct emit hot, cold; /* what e was before, and is in, gen_end() */
 	struct xlate *x;
 	struct step step[BLOCK_MAX_INSNS];
 	unsigned n;
 	const uint32_t *entries; /* of the page: code by offset */
 	const uint32_t *thunk;
-	uint32_t rip; /* of the block */
-	unsigned k;   /* present instruction, and its address: */
+	uint32_t frame; /* address */
+	uint32_t rip;   /* of the block */
+	unsigned k;     /* present instruction, and its address: */
 	uint32_t at;
 	enum mmu_context context;
 	uint32_t site; /* of the present instruction; 0 not yet made */
@@ -145,6 +174,10 @@ void gen_pend_far(struct gen *g, struct pending p);
 void gen_goto(struct gen *g, uint32_t target); /* the block ends here */
 void gen_goto_if(struct gen *g, unsigned cc, uint32_t target);
 void gen_lookup(struct gen *g); /* the same; r8d: target */
+void gen_return(struct gen *g); /* the same, to where it was called from */
+/* The same; next: where it will return to. gen_call_lookup: r8d: target */
+void gen_call_to(struct gen *g, uint32_t target, uint32_t next);
+void gen_call_lookup(struct gen *g, uint32_t next);
 
 /* xlate_mem.c */
 bool segment_known(const struct insn *in, bool write);
@@ -169,6 +202,11 @@ static inline unsigned host(unsigned offset)
 	static const uint8_t host_of[8] = { RAX, GUEST_CX, RDX, RBX, GUEST_SP, RBP, RSI, RDI };
 
 	return offset == GPR_ZERO ? NO_REG : host_of[(offset >> 3) & 7];
+}
+
+static inline struct operand at_frame(const struct gen *g, size_t offset)
+{
+	return at_index(NO_REG, NO_REG, 0, (int32_t)(g->frame + offset));
 }
 
 #endif

@@ -257,7 +257,7 @@ static void gen_push_tmp(struct gen *g)
 {
 	struct operand slot = gen_push_slot(g);
 
-	emit_rm(&g->e, 4, 0x8b, R9, at_base(RSP, offsetof(struct frame, tmp)));
+	emit_rm(&g->e, 4, 0x8b, R9, at_frame(g, offsetof(struct frame, tmp)));
 	emit_rm(&g->e, 4, 0x89, R9, slot);
 	gen_push_done(g);
 }
@@ -265,7 +265,7 @@ static void gen_push_tmp(struct gen *g)
 static void gen_load_tmp(struct gen *g, const struct insn *in)
 {
 	emit_rm(&g->e, 4, 0x8b, R9, gen_memory(g, in, 4, false));
-	emit_rm(&g->e, 4, 0x89, R9, at_base(RSP, offsetof(struct frame, tmp)));
+	emit_rm(&g->e, 4, 0x89, R9, at_frame(g, offsetof(struct frame, tmp)));
 }
 
 static bool gen_push(struct gen *g, const struct insn *in)
@@ -477,11 +477,11 @@ static bool gen_divide(struct gen *g, const struct insn *in)
 		emit_mov(e, R9, host(in->rm));
 	else
 		emit_rm(e, 4, 0x8b, R9, gen_memory(g, in, 4, false));
-	emit_rm(e, 4, 0x89, RAX, at_base(RSP, offsetof(struct frame, tmp)));
+	emit_rm(e, 4, 0x89, RAX, at_frame(g, offsetof(struct frame, tmp)));
 	emit_bytes(e, "\x0f\x90\xc0\x9f", 4); /* seto al; lahf */
 	emit_mov(e, RCX, RAX);
 	if (is_signed) {
-		emit_rm(e, 4, 0x8b, R8, at_base(RSP, offsetof(struct frame, tmp)));
+		emit_rm(e, 4, 0x8b, R8, at_frame(g, offsetof(struct frame, tmp)));
 		emit_bytes(e, "\x41\xc1\xf8\x1f\x41\x39\xd0", 7); /* sar r8d, 31; cmp r8d, edx */
 		bad[0] = emit_jcc(e, 5);
 		emit_rm(e, 4, 0x8d, R8, at_base(R9, 1));
@@ -493,7 +493,7 @@ static bool gen_divide(struct gen *g, const struct insn *in)
 	}
 	emit_mov(e, RAX, RCX);
 	emit_bytes(e, "\x04\x7f\x9e", 3); /* add al, 0x7f; sahf */
-	emit_rm(e, 4, 0x8b, RAX, at_base(RSP, offsetof(struct frame, tmp)));
+	emit_rm(e, 4, 0x8b, RAX, at_frame(g, offsetof(struct frame, tmp)));
 	emit_rr(e, 4, 0xf7, is_signed ? 7 : 6, R9);
 	for (unsigned i = 0; i < 1u + is_signed; i++)
 		gen_pend_far(g, (struct pending){ .kind = PENDING_DIVIDE, .hop = bad[i], .site = gen_site(g) });
@@ -551,7 +551,7 @@ static bool gen_exchanging(struct gen *g, const struct insn *in)
 /* Leave the instruction when a word of the frame is 0. */
 static void gen_require(struct gen *g, unsigned frame_offset)
 {
-	emit_rm(&g->e, 8, 0x8b, RCX, at_base(RSP, (int32_t)frame_offset));
+	emit_rm(&g->e, 8, 0x8b, RCX, at_frame(g, frame_offset));
 	gen_pend(g, (struct pending){ .kind = PENDING_SITE, .site = gen_site(g), .jump = emit_jrcxz(&g->e) });
 }
 
@@ -568,7 +568,7 @@ static void gen_element(struct gen *g, const struct insn *in, unsigned opcode, u
 
 static bool gen_string(struct gen *g, const struct insn *in)
 {
-	struct operand tmp = at_base(RSP, offsetof(struct frame, tmp));
+	struct operand tmp = at_frame(g, offsetof(struct frame, tmp));
 	bool source = in->op != OP_STOS && in->op != OP_SCAS;
 	unsigned size = in->opsize;
 
@@ -629,7 +629,7 @@ static void gen_require_x87(struct gen *g)
 
 static void gen_note(struct gen *g, unsigned frame_offset)
 {
-	emit_rm(&g->e, 4, 0xc7, 0, at_base(RSP, (int32_t)frame_offset));
+	emit_rm(&g->e, 4, 0xc7, 0, at_frame(g, frame_offset));
 	emit_u32(&g->e, gen_site(g));
 }
 
@@ -652,7 +652,7 @@ static bool gen_x87_memory(struct gen *g, const struct insn *in)
 	emit_rm(&g->e, 4, 0xd8 + esc, reg, m);
 	gen_note(g, offsetof(struct frame, x87_last));
 	gen_note(g, offsetof(struct frame, x87_last_mem));
-	emit_rm(&g->e, 4, 0x89, gen_ea(g, in), at_base(RSP, offsetof(struct frame, x87_last_ea)));
+	emit_rm(&g->e, 4, 0x89, gen_ea(g, in), at_frame(g, offsetof(struct frame, x87_last_ea)));
 	return true;
 }
 
@@ -665,7 +665,7 @@ static bool gen_fnstcw(struct gen *g, const struct insn *in)
 		return false;
 	gen_require_x87(g);
 	m = gen_memory(g, in, 2, true);
-	emit_rm(&g->e, 8, 0x8b, R9, at_base(RSP, offsetof(struct frame, c)));
+	emit_rm(&g->e, 8, 0x8b, R9, at_frame(g, offsetof(struct frame, c)));
 	emit_rm(&g->e, 2, 0x8b, R9, at_base(R9, (int32_t)(offsetof(struct vcpu, fpu) + FX_FCW)));
 	emit_rm(&g->e, 2, 0x89, R9, m);
 	return true;
@@ -714,7 +714,7 @@ static struct operand xmm_home(unsigned offset)
 
 static void gen_vcpu(struct gen *g)
 {
-	emit_rm(&g->e, 8, 0x8b, R9, at_base(RSP, offsetof(struct frame, c)));
+	emit_rm(&g->e, 8, 0x8b, R9, at_frame(g, offsetof(struct frame, c)));
 }
 
 static void gen_xmm_load(struct gen *g, unsigned offset)
@@ -967,18 +967,18 @@ static bool gen_call(struct gen *g, const struct insn *in)
 	if (in->form == FORM_I) {
 		gen_push_imm(g, rip_after(g, in));
 		if (!goes_on(g, &inside))
-			gen_goto(g, rip_after(g, in) + in->imm);
+			gen_call_to(g, rip_after(g, in) + in->imm, rip_after(g, in));
 		return true;
 	}
 	if (in->form == FORM_R)
-		emit_rm(&g->e, 4, 0x89, host(in->rm), at_base(RSP, offsetof(struct frame, tmp)));
+		emit_rm(&g->e, 4, 0x89, host(in->rm), at_frame(g, offsetof(struct frame, tmp)));
 	else if (segment_known(in, false) && in->seg < SEG_FS)
 		gen_load_tmp(g, in);
 	else
 		return false;
 	gen_push_imm(g, rip_after(g, in));
-	emit_rm(&g->e, 4, 0x8b, R8, at_base(RSP, offsetof(struct frame, tmp)));
-	gen_lookup(g);
+	emit_rm(&g->e, 4, 0x8b, R8, at_frame(g, offsetof(struct frame, tmp)));
+	gen_call_lookup(g, rip_after(g, in));
 	return true;
 }
 
@@ -991,7 +991,7 @@ static bool gen_ret(struct gen *g, const struct insn *in)
 	emit_rm(&g->e, 4, 0x8b, R8, gen_stack(g, R_SP, 0, false));
 	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, 4 + (int32_t)in->imm));
 	if (!goes_on(g, &inside)) {
-		gen_lookup(g);
+		gen_return(g);
 		return true;
 	}
 	emit_rm(&g->e, 4, 0x8d, RCX, at_base(R8, -(int32_t)inside));

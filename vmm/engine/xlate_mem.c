@@ -101,7 +101,7 @@ void gen_check(struct gen *g, unsigned address, unsigned size, bool write, bool 
 	};
 
 	gen_index(g, address, size);
-	emit_rm(&g->e, 8, 0x8b, RCX, at_index(R15, R9, 3, FLAT_AT(write ? FLAT_WRITE(ctx) : FLAT_READ(ctx))));
+	emit_rm(&g->e, 8, 0x8b, RCX, at_index(R15, R9, 3, FLAT_AT(ctx, write ? FLAT_WRITE(ctx) : FLAT_READ(ctx))));
 	p.jump = emit_jrcxz(&g->e);
 	p.back = emit_here(&g->e);
 	gen_pend(g, p);
@@ -114,10 +114,10 @@ static unsigned gen_segment(struct gen *g, const struct insn *in, unsigned addre
 	bool fs = in->seg == SEG_FS;
 	uint32_t jump;
 
-	emit_rm(e, 8, 0x8b, RCX, at_base(RSP, fs ? offsetof(struct frame, fs_ok) : offsetof(struct frame, gs_ok)));
+	emit_rm(e, 8, 0x8b, RCX, at_frame(g, fs ? offsetof(struct frame, fs_ok) : offsetof(struct frame, gs_ok)));
 	jump = emit_jrcxz(e);
 	gen_pend(g, (struct pending){ .kind = PENDING_SITE, .jump = jump, .site = gen_site(g) });
-	emit_rm(e, 8, 0x8b, R9, at_base(RSP, fs ? offsetof(struct frame, fs_base) : offsetof(struct frame, gs_base)));
+	emit_rm(e, 8, 0x8b, R9, at_frame(g, fs ? offsetof(struct frame, fs_base) : offsetof(struct frame, gs_base)));
 	emit_rm(e, 4, 0x8d, R8, at_index(R9, address, 0, 0));
 	return R8;
 }
@@ -133,9 +133,9 @@ static void gen_page(struct gen *g, unsigned dst, unsigned reg, int32_t disp)
 	emit_shrx(&g->e, false, dst, reg, SHIFT_12);
 }
 
-static struct operand span_home(unsigned home)
+static struct operand span_home(const struct gen *g, unsigned home)
 {
-	return at_base(RSP, (int32_t)(offsetof(struct frame, span) + 8 * home));
+	return at_frame(g, offsetof(struct frame, span) + 8 * home);
 }
 
 /* delta: of the register, from the value that the span's offsets count from */
@@ -147,7 +147,8 @@ static void gen_open_span(struct gen *g, struct span *s, unsigned reg, int32_t d
 	gen_page(g, R8, reg, s->low - delta);
 	gen_page(g, R9, reg, s->high - delta);
 	emit_rm(e, 8, 0x8d, R9, at_index(R8, R9, 0, 0));
-	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, FLAT_AT(s->write ? FLAT_SPAN_WRITE(ctx) : FLAT_SPAN_READ(ctx))));
+	emit_rm(e, 8, 0x8b, RCX,
+	        at_index(R15, R9, 3, FLAT_AT(ctx, s->write ? FLAT_SPAN_WRITE(ctx) : FLAT_SPAN_READ(ctx))));
 	gen_pend(g, (struct pending){
 	                    .kind = PENDING_CAREFUL,
 	                    .site = gen_site(g),
@@ -155,7 +156,7 @@ static void gen_open_span(struct gen *g, struct span *s, unsigned reg, int32_t d
 	                    .jump = emit_jrcxz(e),
 	            });
 	if (s->home)
-		emit_rm(e, 8, 0x89, RCX, span_home(s->home));
+		emit_rm(e, 8, 0x89, RCX, span_home(g, s->home));
 	else
 		emit_rr(e, 8, 0x8b, SPAN_HOME, RCX);
 	s->open = true;
@@ -191,7 +192,7 @@ static bool gen_in_span(struct gen *g, unsigned gpr, uint32_t disp, unsigned siz
 	if (!s->open)
 		gen_open_span(g, s, reg, (int32_t)((uint32_t)a->offset - disp));
 	else if (s->home)
-		emit_rm(&g->e, 8, 0x8b, RCX, span_home(s->home));
+		emit_rm(&g->e, 8, 0x8b, RCX, span_home(g, s->home));
 	else
 		base = SPAN_HOME;
 	*m = at_index(base, reg, 0, (int32_t)disp);
