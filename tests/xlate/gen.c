@@ -233,6 +233,16 @@ static void put_branch(struct maker *m, unsigned size)
 	put_bytes(m, 0, size);
 }
 
+/* MOV ECX: most counts are small, a few reach over pages. */
+static void put_count(struct maker *m)
+{
+	unsigned count = chance(m, 50) ? below(m, 8) : below(m, 5000);
+
+	put(m, 0xb9);
+	for (unsigned i = 0; i < 4; i++)
+		put(m, count >> (8 * i) & 0xff);
+}
+
 static void put_insn(struct maker *m)
 {
 	const struct form *f = pick_form(m);
@@ -248,8 +258,11 @@ static void put_insn(struct maker *m)
 		put(m, 0x66);
 	if (f->map_0f && chance(m, 12))
 		put(m, chance(m, 50) ? 0xf2 : 0xf3);
-	if ((f->first == 0xa4 || f->first == 0xaa) && !f->map_0f && chance(m, 40))
+	if ((f->first == 0xa4 || f->first == 0xaa) && !f->map_0f && chance(m, 40)) {
+		if (!word && chance(m, 60))
+			put_count(m);
 		put(m, chance(m, 50) ? 0xf2 : 0xf3);
+	}
 	if (chance(m, 6))
 		put(m, (const uint8_t[]){ 0x64, 0x65, 0x3e, 0x2e, 0x36 }[below(m, 5)]);
 	if (chance(m, 1))

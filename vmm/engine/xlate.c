@@ -412,6 +412,12 @@ static bool is_fpu(const struct insn *in)
 	return in->op >= OP_FPU_BASE;
 }
 
+/* REP MOVS, REP STOS */
+static bool repeats(const struct insn *in)
+{
+	return (in->op == OP_MOVS || in->op == OP_STOS) && in->flags & (IF_REP | IF_REPNE);
+}
+
 /* No instruction's code is longer. */
 static unsigned insn_room(const struct insn *in)
 {
@@ -420,12 +426,13 @@ static unsigned insn_room(const struct insn *in)
 
 	if (in->op == OP_CALL)
 		return 180;
+	if (repeats(in))
+		return 290;
 	return is_fpu(in) || (in->op >= OP_MOVS && in->op <= OP_SCAS) || in->flags & IF_ENDS || twice || divides ? 140
 	                                                                                                         : 80;
 }
 
-/* Before so much code: will the first JRCXZ that waits still reach a hop after it? Those behind are further apart than hops are long. */
-static void gen_keep_reach(struct gen *g, unsigned room)
+void gen_keep_reach(struct gen *g, unsigned room)
 {
 	if (!g->surveying && g->hopped < g->pendings && g->e.at - g->pending[g->hopped].jump + room + 4 > REACH)
 		gen_hops_aside(g);
@@ -791,7 +798,7 @@ static void choose_steps(struct gen *g, const struct trace *t)
 		last = &g->step[g->n - 1];
 		in = last->in;
 		rip = last->rip + in->len;
-		if (in->flags & IF_ENDS && in->opsize != 4)
+		if (in->flags & IF_ENDS && in->opsize != 4 && !repeats(in))
 			return;
 		if (in->op >= OP_JO && in->op <= OP_JNLE) {
 			rip = likely_way(g, t, rip, rip + in->imm);
@@ -803,7 +810,7 @@ static void choose_steps(struct gen *g, const struct trace *t)
 		} else if (in->op == OP_RET && returns) {
 			rip = returns;
 			returns = 0;
-		} else if (in->flags & IF_ENDS) {
+		} else if (in->flags & IF_ENDS && !repeats(in)) {
 			return;
 		}
 		run = known_trace(g, t, rip);

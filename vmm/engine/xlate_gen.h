@@ -171,6 +171,8 @@ struct gen {
 uint32_t gen_site(struct gen *g);
 void gen_pend(struct gen *g, struct pending p);
 void gen_pend_far(struct gen *g, struct pending p);
+/* Before so much code: will the first JRCXZ that waits still reach a hop after it? Those behind are further apart than hops are long. */
+void gen_keep_reach(struct gen *g, unsigned room);
 void gen_goto(struct gen *g, uint32_t target); /* the block ends here */
 void gen_goto_if(struct gen *g, unsigned cc, uint32_t target);
 void gen_lookup(struct gen *g); /* the same; r8d: target */

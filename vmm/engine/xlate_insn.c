@@ -28,6 +28,22 @@ static unsigned byte_of(unsigned offset)
 	return is_high(offset) ? BYTE_AH + (offset >> 3) : offset >> 3;
 }
 
+/* ---- the block ---- */
+
+static uint32_t rip_after(const struct gen *g, const struct insn *in)
+{
+	return g->at + in->len;
+}
+
+/* Is there more of the block behind the present instruction, and from which address? */
+static bool goes_on(const struct gen *g, uint32_t *rip)
+{
+	if (g->k + 1 == g->n)
+		return false;
+	*rip = g->step[g->k + 1].rip;
+	return true;
+}
+
 /* ---- memory ---- */
 
 /* The same for an instruction with AH..BH: no register of the operand may need a REX. */
@@ -566,14 +582,97 @@ static void gen_element(struct gen *g, const struct insn *in, unsigned opcode, u
 	emit_rm(&g->e, in->opsize, opcode + (in->opsize != 1), reg, m);
 }
 
+/* Of a repeated string instruction: leave it unless all of [address, + ECX * size) lies in one page that permits it; else rcx is what to add. */
+static void gen_check_all(struct gen *g, unsigned address, unsigned scale, bool write)
+{
+	struct emit *e = &g->e;
+	unsigned ctx = (unsigned)g->context;
+
+	gen_keep_reach(g, 60);
+	emit_shrx(e, false, R8, address, SHIFT_12);
+	emit_rm(e, 4, 0x8d, R9, at_index(address, GUEST_CX, scale, -1));
+	emit_shrx(e, false, R9, R9, SHIFT_12);
+	emit_rm(e, 8, 0x8d, R9, at_index(R8, R9, 0, 0));
+	emit_rm(e, 8, 0x8b, RCX, at_index(R15, R9, 3, FLAT_AT(ctx, write ? FLAT_SPAN_WRITE(ctx) : FLAT_SPAN_READ(ctx))));
+	gen_pend(g, (struct pending){ .kind = PENDING_SITE, .site = gen_site(g), .jump = emit_jrcxz(e) });
+}
+
+/* Of a count that is not 0: below 1024 elements, so that they lie on two pages at most (gen_check_all() tells one from two, not from three), and
+ * covered by the budget, one instruction each. */
+static void gen_check_count(struct gen *g)
+{
+	struct emit *e = &g->e;
+	uint32_t small;
+
+	emit_shrx(e, false, RCX, GUEST_CX, SHIFT_10);
+	small = emit_jrcxz(e);
+	gen_pend_far(g, (struct pending){ .kind = PENDING_SITE, .site = gen_site(g), .hop = emit_jmp_near(e) });
+	emit_land8(e, small);
+	emit_rm(e, 8, 0x8d, RCX, at_index(R11, GUEST_CX, 0, -1));
+	emit_shrx(e, true, RCX, RCX, SHIFT_12);
+	gen_pend(g, (struct pending){ .kind = PENDING_SITE, .site = gen_site(g), .jump = emit_jrcxz(e) });
+}
+
+/* reg becomes 32 bits of itself minus what r8 or r9 was. */
+static void gen_take_back(struct gen *g, unsigned reg, unsigned added)
+{
+	emit_rr(&g->e, 8, 0xf7, 2, added); /* not */
+	emit_rm(&g->e, 4, 0x8d, reg, at_index(reg, added, 0, 1));
+}
+
+/* REP MOVS, REP STOS, upwards, within a page: the host's own, on host addresses. */
+static bool gen_repeated(struct gen *g, const struct insn *in)
+{
+	unsigned scale = (unsigned)__builtin_ctz(in->opsize), opcode = in->op == OP_MOVS ? 0xa4 : 0xaa;
+	struct emit *e = &g->e;
+	uint32_t none, some, inside;
+
+	gen_require(g, offsetof(struct frame, forwards));
+	gen_cx_in(g);
+	none = emit_jrcxz(e);
+	some = emit_jmp_short(e);
+	emit_land8(e, none);
+	none = emit_jmp_near(e);
+	emit_land8(e, some);
+	gen_check_count(g);
+	if (in->op == OP_MOVS) {
+		gen_check_all(g, RSI, scale, false);
+		emit_rm(e, 8, 0x89, RCX, at_frame(g, offsetof(struct frame, tmp)));
+	}
+	gen_check_all(g, RDI, scale, true);
+	gen_keep_reach(g, 80);
+	emit_rm(e, 8, 0x8d, R11, at_index(R11, GUEST_CX, 0, -1));
+	emit_rr(e, 8, 0x8b, R8, RCX);
+	emit_rm(e, 8, 0x8d, RDI, at_index(RDI, R8, 0, 0));
+	if (in->op == OP_MOVS) {
+		emit_rm(e, 8, 0x8b, R9, at_frame(g, offsetof(struct frame, tmp)));
+		emit_rm(e, 8, 0x8d, RSI, at_index(RSI, R9, 0, 0));
+	}
+	gen_cx_in(g);
+	if (in->opsize == 2)
+		emit_u8(e, 0x66);
+	emit_u8(e, 0xf3);
+	emit_u8(e, opcode + (in->opsize != 1));
+	gen_cx_out(g);
+	gen_take_back(g, RDI, R8);
+	if (in->op == OP_MOVS)
+		gen_take_back(g, RSI, R9);
+	emit_land32(e, none);
+	if (!goes_on(g, &inside))
+		gen_goto(g, rip_after(g, in));
+	return true;
+}
+
 static bool gen_string(struct gen *g, const struct insn *in)
 {
 	struct operand tmp = at_frame(g, offsetof(struct frame, tmp));
 	bool source = in->op != OP_STOS && in->op != OP_SCAS;
 	unsigned size = in->opsize;
 
-	if ((in->flags & (IF_REP | IF_REPNE)) || in->asize != 4 || (source && in->seg >= SEG_FS))
+	if (in->asize != 4 || (source && in->seg >= SEG_FS))
 		return false;
+	if (in->flags & (IF_REP | IF_REPNE))
+		return (in->op == OP_MOVS || in->op == OP_STOS) && gen_repeated(g, in);
 	gen_require(g, offsetof(struct frame, forwards));
 	switch (in->op) {
 	case OP_MOVS:
@@ -884,20 +983,6 @@ static bool gen_vec(struct gen *g, const struct insn *in)
 }
 
 /* ---- the ends of blocks ---- */
-
-static uint32_t rip_after(const struct gen *g, const struct insn *in)
-{
-	return g->at + in->len;
-}
-
-/* Is there more of the block behind the present instruction, and from which address? */
-static bool goes_on(const struct gen *g, uint32_t *rip)
-{
-	if (g->k + 1 == g->n)
-		return false;
-	*rip = g->step[g->k + 1].rip;
-	return true;
-}
 
 static bool gen_jcc(struct gen *g, const struct insn *in)
 {
