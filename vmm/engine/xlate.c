@@ -1,15 +1,16 @@
 /*
  * xlate.c - the translator: blocks of host code, how they are found, chained, entered and left.
  *
- * A block is a trace (cache.h) that was interpreted HOT times, as host code. Guest registers and flags are the host's own (xlate_gen.h), so most
- * instructions are re-encoded with nothing but their memory operand changed. A block of
+ * A block begins with a trace (cache.h) that was interpreted HOT times, and goes on with what usually runs next on the same page: along jumps, behind
+ * conditional ones, through short functions. Guest registers and flags are the host's own (xlate_gen.h), so most instructions are re-encoded with nothing but
+ * their memory operand changed. A block of
  *
- *     c0100000: mov eax, [ebx+8]      c0100003: add eax, ecx      c0100005: jnz c0100000
+ *     c0100000: mov eax, [ebx+8]      c0100003: add eax, ecx      c0100005: jz c0100020      c0100007: inc esi      c0100008: jmp c0100000
  *
  * becomes
  *
- *     head:  lea r11, [r11+3]               charge three instructions
- *            shrx rcx, r11, r10             0 only when that is more than the budget has left
+ *     head:  lea r11, [r11+5]               charge five instructions
+ *            shrx rcx, r11, r15             0 only when that is more than the budget has left
  *            jrcxz  over                    -> state as before the block, back to the run loop, which cuts the tail to size
  *            lea r8d, [rbx+8]               effective address
  *            rorx r9d, r8d, 2               page number, with the bits that must be 0 in an aligned address above it:
@@ -18,10 +19,14 @@
  *            jrcxz  slow                    -> misaligned inside a page: back here with rcx; else the interpreter's handler, then after the access
  *            mov eax, [rcx+r8]
  *            add eax, r12d
- *            jnz head                       a jump within the page, patched when its target was translated
- *            jmp next
+ *            jz exit
+ *            inc esi
+ *            jmp head                       a jump within the page, patched when its target was translated
+ *     exit:  lea r11, [r11-2]               two of the five did not run
+ *            jmp c0100020's code
  *
- * Nothing between the instructions of the guest changes the host's arithmetic flags: LEA, MOV, SHRX, RORX, PEXT and JRCXZ do not.
+ * Nothing between the instructions of the guest changes the host's arithmetic flags: LEA, MOV, SHRX, RORX, PEXT and JRCXZ do not. Accesses near each other share a
+ * check: xlate_mem.c. What a JRCXZ leads to lies in another part of the buffer, so that what runs lies close together.
  *
  * Invariants
  *  1. Code is found by (physical page, linear page, mode) and offset, so constants may be linear addresses. FLAT_JUMP has the page's table of entries while
@@ -33,8 +38,12 @@
  *     icount in the vcpu. So a handler may leave by vcpu_raise() as from any trace.
  *  5. An inline instruction changes nothing before all of its checks have passed; a failing check leaves the whole instruction to its handler.
  *  6. Single steps, the guest's breakpoints, alignment checks: never here, the run loop interprets. Where a debugger's breakpoints may be (watch_cuts())
- *     no block begins, so every way there leads back to the run loop, which asks. Watched pages are not in the tables: an access to one is slow,
- *     and its handler leaves as it does from any trace.
+ *     no block begins nor goes on, so every way there leads back to the run loop, which asks. Watched pages are not in the tables: an access to one is
+ *     slow, and its handler leaves as it does from any trace.
+ *  7. A careful block has no shared checks. It takes over in the middle of a block whose shared check failed, and leads back to the others.
+ *  8. A call puts its way back on the stack of translated code (struct calls) only if the guest's return is to take it; a call that the block goes
+ *     through puts nothing there, and its return is in the block. The stack is good while no translation goes: check_calls() before code goes on.
+ *  9. Progress: whoever goes back to the run loop without having run an instruction declines the next trace, which is then interpreted.
  *
  * Called by interp.c.
  */
