@@ -225,6 +225,16 @@ static bool run_watched(struct engine *e)
 	return true;
 }
 
+/* The budget ends where the block that begins with t does. */
+static void end_with_block(struct engine *e, struct trace *t)
+{
+	struct vcpu *c = e->c;
+	unsigned n = e->xlate ? xlate_length(e->xlate, t) : t->n;
+
+	if (n < c->icount_end - c->icount)
+		c->icount_end = c->icount + n;
+}
+
 static void run_until_exit(struct engine *e)
 {
 	struct vcpu *c = e->c;
@@ -247,8 +257,8 @@ static void run_until_exit(struct engine *e)
 			continue;
 		}
 		t = cache_lookup(&e->cache);
-		if (unlikely(e->one_block) && t->n < c->icount_end - c->icount)
-			c->icount_end = c->icount + t->n;
+		if (unlikely(e->one_block))
+			end_with_block(e, t);
 		if (unlikely(t->n > c->icount_end - c->icount))
 			t = cut_trace(e, t, (unsigned)(c->icount_end - c->icount));
 		else if (e->xlate && xlate_run(e->xlate, t)) {

@@ -110,7 +110,7 @@ struct xlate {
 	struct hardfaults faults;
 	uint32_t code_end; /* offset beyond which no block reaches */
 	uint64_t left_out; /* EIP; none is so great: UINT64_MAX */
-	bool decline; /* the trace at rip is to be interpreted once */
+	bool decline;      /* the trace at rip is to be interpreted once */
 	uint64_t blocks, flushes;
 	struct gen gen; /* of the block being translated */
 };
@@ -762,6 +762,14 @@ static bool in_block(const struct gen *g, uint32_t rip)
 	return false;
 }
 
+/* Instructions of a block. engine_set_block_max() means blocks, too. */
+static unsigned block_max(const struct gen *g)
+{
+	unsigned max = g->x->cache->max_insns;
+
+	return max < TRACE_MAX_INSNS ? max : BLOCK_MAX_INSNS;
+}
+
 /* The trace at rip, when it is in the page of the block t begins and has run. */
 static struct trace *known_trace(const struct gen *g, const struct trace *t, uint32_t rip)
 {
@@ -770,9 +778,8 @@ static struct trace *known_trace(const struct gen *g, const struct trace *t, uin
 	if (!same_page(g, rip) || watch_cuts(g->x->c, rip))
 		return NULL;
 	next = cache_known(g->x->cache, (t->gpa & PAGE_MASK) | (rip & (PAGE_SIZE - 1)), g->x->hot == 0 ? rip : 0);
-	return next && g->n + next->n <= BLOCK_MAX_INSNS && !in_block(g, rip) && !g->entries[rip & (PAGE_SIZE - 1)]
-	               ? next
-	               : NULL;
+	return next && g->n + next->n <= block_max(g) && !in_block(g, rip) && !g->entries[rip & (PAGE_SIZE - 1)] ? next
+	                                                                                                         : NULL;
 }
 
 /* Of the two ways a Jcc can go: the one that ran more, the next instruction when they ran the same. */
@@ -789,8 +796,7 @@ static bool passes_through(const struct gen *g, const struct trace *t, uint32_t 
 	const struct trace *callee = known_trace(g, t, target), *after = known_trace(g, t, next);
 	const struct insn *last = callee ? &callee->insns[callee->n - 1] : NULL;
 
-	return callee && after && last->op == OP_RET && last->opsize == 4 &&
-	       g->n + callee->n + after->n <= BLOCK_MAX_INSNS;
+	return callee && after && last->op == OP_RET && last->opsize == 4 && g->n + callee->n + after->n <= block_max(g);
 }
 
 /* A block is a trace, and those that usually run after it, as long as they are on the same page. */
@@ -828,7 +834,7 @@ static void choose_steps(struct gen *g, const struct trace *t)
 
 static bool has_room(const struct xlate *x)
 {
-	return x->code_at + BLOCK_ROOM <= COLD_START && x->cold_at + BLOCK_ROOM <= x->buf.size &&
+	return x->code_at + BLOCK_ROOM <= x->code_end && x->cold_at + BLOCK_ROOM <= x->buf.size &&
 	       x->site_count + SITE_ROOM <= SITES && x->page_count + 2 <= PAGES &&
 	       hardfault_has_room(&x->faults, BLOCK_MAX_INSNS);
 }
@@ -951,10 +957,16 @@ static uint32_t load32(const uint8_t *p)
 	return v;
 }
 
+/* Instructions of a block. */
+static uint32_t length_of(uint32_t code)
+{
+	return load32((const uint8_t *)(uintptr_t)(code - sizeof(uint32_t)));
+}
+
 /* Does the budget cover the block? The run loop interprets when not. */
 static bool affordable(const struct vcpu *c, uint32_t code)
 {
-	return load32((const uint8_t *)(uintptr_t)(code - sizeof(uint32_t))) <= c->icount_end - c->icount;
+	return length_of(code) <= c->icount_end - c->icount;
 }
 
 static void set_budget(struct xlate *x)
@@ -1305,6 +1317,17 @@ static void gen_thunks(struct xlate *x)
 
 /* ---- face ---- */
 
+unsigned xlate_length(struct xlate *x, struct trace *t)
+{
+	uint32_t code;
+
+	if (!may_run(x->c) || x->decline)
+		return t->n;
+	enter_mode(x);
+	code = code_for(x, t);
+	return code ? length_of(code) : t->n;
+}
+
 bool xlate_run(struct xlate *x, struct trace *t)
 {
 	struct vcpu *c = x->c;
@@ -1403,7 +1426,7 @@ int xlate_create(struct xlate **out, struct cache *cache)
 	x->cache = cache;
 	x->jump_mode[0] = x->jump_mode[1] = 0x100;
 	x->hot = HOT;
-	x->code_end = CODE_SIZE;
+	x->code_end = COLD_START;
 	x->left_out = UINT64_MAX;
 	x->site_count = 1;
 	x->alone.t = (struct trace){ .gpa = NO_PAGE, .gpa2 = NO_PAGE, .n = 1, .insns = x->alone.room };

@@ -18,6 +18,8 @@ void xlate_destroy(struct xlate *x);
 /* Run translated code from CS:RIP, where cache_lookup() found t. False when nothing was run: t is to be interpreted. Otherwise state is
  * precise, and there may be budget left. Faults and exits leave by c->unwind. */
 bool xlate_run(struct xlate *x, struct trace *t);
+/* Instructions of the block that would run, or of t. */
+unsigned xlate_length(struct xlate *x, struct trace *t);
 void xlate_leave_out(struct xlate *x, uint32_t eip);       /* see engine.h */
 void xlate_set_code_room(struct xlate *x, uint32_t bytes); /* see engine.h */
 void xlate_set_hot(struct xlate *x, unsigned executions);
