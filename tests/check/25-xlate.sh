@@ -25,5 +25,5 @@ programs() { # WHAT ARGS...
 
 programs "random programs" --count "${COUNT:-200000}"
 programs "budgets of every length" --seed 500000 --count "${BUDGETS:-1000}" --budgets 100
-programs "little room for code" --seed 900000 --count "${COUNT:-50000}" --room 16384
+programs "little room for code" --seed 900000 --count "${COUNT:-50000}" --room 24576
 done_checks

@@ -21,7 +21,7 @@ void engine_set_hot(struct engine *e, unsigned executions);
 int engine_set_hardfaults(struct engine *e);
 /* Traces and blocks of 1..32 instructions at most from now on. Decoded code goes. */
 void engine_set_block_max(struct engine *e, unsigned insns);
-/* Room for translated code, 8 KiB to 32 MiB: when it is full all of it goes. For tests. Nothing where there is no translator. */
+/* Room for translated code, 20 KiB to 16 MiB: when it is full all of it goes. For tests. Nothing where there is no translator. */
 void engine_set_code_room(struct engine *e, uint32_t bytes);
 /* A mistake for tests: translated code leaves out the instruction at this EIP. */
 void engine_leave_out(struct engine *e, uint32_t eip);

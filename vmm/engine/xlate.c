@@ -1379,7 +1379,7 @@ struct hardfaults *xlate_hardfaults(struct xlate *x)
 
 void xlate_set_code_room(struct xlate *x, uint32_t bytes)
 {
-	BUG_ON(bytes < BLOCK_ROOM || bytes > x->buf.size - x->code_start);
+	BUG_ON(bytes < BLOCK_ROOM || bytes > COLD_START - x->code_start);
 	x->code_end = x->code_start + bytes;
 }
 
