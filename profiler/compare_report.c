@@ -4,7 +4,6 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "profiler/compare.h"
@@ -319,7 +318,6 @@ static void json_costs(cJSON *root, const struct compare *c, size_t limit)
 int compare_json(FILE *out, const struct compare *c, size_t limit)
 {
 	cJSON *root = cJSON_CreateObject(), *notes;
-	char *text;
 
 	cJSON_AddStringToObject(root, "format", "ringside-compare");
 	cJSON_AddNumberToObject(root, "version", JSON_VERSION);
@@ -340,11 +338,5 @@ int compare_json(FILE *out, const struct compare *c, size_t limit)
 	cJSON_AddNumberToObject(root, "rows", (double)c->row_count);
 	json_counts(root, c);
 	json_costs(root, c, limit);
-	text = cJSON_Print(root);
-	cJSON_Delete(root);
-	if (!text)
-		return -ENOMEM;
-	fprintf(out, "%s\n", text);
-	free(text);
-	return fflush(out) || ferror(out) ? -EIO : 0;
+	return report_put_json(out, root);
 }

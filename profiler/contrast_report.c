@@ -4,7 +4,6 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "profiler/contrast_internal.h"
@@ -206,7 +205,7 @@ int contrast_json(FILE *out, const struct contrast *c, size_t limit)
 	struct figure f[FIGURES];
 	size_t n = fill_figures(c, f);
 	cJSON *root = cJSON_CreateObject(), *figures;
-	char digest[20], *text;
+	char digest[20];
 
 	cJSON_AddStringToObject(root, "format", "ringside-contrast");
 	cJSON_AddNumberToObject(root, "version", 1);
@@ -222,13 +221,7 @@ int contrast_json(FILE *out, const struct contrast *c, size_t limit)
 		add_ways(figures, f[i].key, c, f[i].value);
 	json_rows(root, c, limit);
 	cJSON_AddStringToObject(root, "sentence", c->sentence);
-	text = cJSON_Print(root);
-	cJSON_Delete(root);
-	if (!text)
-		return -ENOMEM;
-	fprintf(out, "%s\n", text);
-	free(text);
-	return fflush(out) || ferror(out) ? -EIO : 0;
+	return report_put_json(out, root);
 }
 
 /* ---- picture ---- */

@@ -75,4 +75,8 @@ int report_html(FILE *out, const struct report *r);
 int report_folded(FILE *out, const struct report *r);
 int report_callgrind(FILE *out, const struct report *r);
 
+/* For the other JSON reports: prints root and a newline, and frees root whatever comes of it. 0, -ENOMEM or -EIO. */
+struct cJSON;
+int report_put_json(FILE *out, struct cJSON *root);
+
 #endif

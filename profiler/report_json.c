@@ -180,11 +180,22 @@ static void add_again(cJSON *root, const struct samples_info *a)
 	add_u64(again, "clock_cycles", a->clock_cycles);
 }
 
+int report_put_json(FILE *out, struct cJSON *root)
+{
+	char *text = cJSON_Print(root);
+
+	cJSON_Delete(root);
+	if (!text)
+		return -ENOMEM;
+	fprintf(out, "%s\n", text);
+	free(text);
+	return fflush(out) || ferror(out) ? -EIO : 0;
+}
+
 int report_json(FILE *out, const struct report *r)
 {
 	cJSON *root = cJSON_CreateObject();
 	cJSON *tables;
-	char *text;
 
 	cJSON_AddStringToObject(root, "format", "ringside-profile");
 	add_u64(root, "version", JSON_VERSION);
@@ -204,11 +215,5 @@ int report_json(FILE *out, const struct report *r)
 	tables = cJSON_AddArrayToObject(root, "tables");
 	for (size_t i = 0; i < r->table_count; i++)
 		add_table(tables, r, &r->tables[i]);
-	text = cJSON_Print(root);
-	cJSON_Delete(root);
-	if (!text)
-		return -ENOMEM;
-	fprintf(out, "%s\n", text);
-	free(text);
-	return fflush(out) || ferror(out) ? -EIO : 0;
+	return report_put_json(out, root);
 }
