@@ -10,27 +10,13 @@ if ! command -v gdb >/dev/null; then
 fi
 demo=$BUILD/guests/demo.elf
 trace=$scratch/demo.trace
+repeat="$RINGSIDE record -o d.trace $demo; $RINGSIDE debug --symbols $demo d.trace"
 "$RINGSIDE" record -o "$trace" --serial none "$demo" >"$scratch/err" 2>&1 </dev/null || { fail "recording the demo" "$RINGSIDE record $demo" "$scratch/err"; done_checks; exit 1; }
 
 # debug TRACE ELF: runs the gdb commands on stdin; output in $scratch/out.
 debug() {
 	{ printf 'set pagination off\nset confirm off\nset width 0\n'; cat; } >"$scratch/commands.gdb"
 	timeout 300 "$RINGSIDE" debug --symbols "$2" --command "$scratch/commands.gdb" --batch "$1" >"$scratch/out" 2>&1 </dev/null
-}
-
-# said WHAT REGEX...: the output has lines that match, in this order.
-said() {
-	local what=$1 at=1 line
-	shift
-	for regex; do
-		line=$(tail -n +$at "$scratch/out" | grep -nE -m1 -- "$regex" | cut -d: -f1)
-		if [ -z "$line" ]; then
-			LINES_OF_FILE=40 fail "$what: \"$regex\" was not said" "$RINGSIDE record -o d.trace $demo; $RINGSIDE debug --symbols $demo d.trace" "$scratch/out"
-			return
-		fi
-		at=$((at + line))
-	done
-	pass
 }
 
 # ---- forward, lines, backtrace, registers

@@ -7,27 +7,13 @@ cd "$(dirname "$0")/../.."
 command -v gdb >/dev/null || { echo "gdb is not installed"; exit 77; }
 demo=$BUILD/guests/demo.elf
 trace=$scratch/live.trace
+repeat=tests/check/54-gdb-live.sh
 
 # live ARGS...: gdb commands on stdin, on the demo kernel while it runs; output in $scratch/out, status in $rc.
 live() {
 	{ printf 'set pagination off\nset confirm off\nset width 0\n'; cat; } >"$scratch/commands.gdb"
 	timeout 120 "$RINGSIDE" debug --live -f -o "$trace" --symbols "$demo" --command "$scratch/commands.gdb" --batch "$@" "$demo" >"$scratch/out" 2>&1 </dev/null
 	rc=$?
-}
-
-# said WHAT REGEX...: the output has lines that match, in this order.
-said() {
-	local what=$1 at=1 line
-	shift
-	for regex; do
-		line=$(tail -n +$at "$scratch/out" | grep -nE -m1 -- "$regex" | cut -d: -f1)
-		if [ -z "$line" ]; then
-			LINES_OF_FILE=40 fail "$what: \"$regex\" was not said" "tests/check/54-gdb-live.sh" "$scratch/out"
-			return
-		fi
-		at=$((at + line))
-	done
-	pass
 }
 
 replays() { # WHAT: the trace, by both engines

@@ -37,6 +37,21 @@ ok() {
 
 equal() { [ "$1" = "$2" ] || { echo "    '${1:0:200}' is not '${2:0:200}'"; return 1; }; }
 
+# said WHAT REGEX...: $scratch/out has lines that match, in this order. $repeat is the command that a failure shows.
+said() {
+	local what=$1 at=1 line
+	shift
+	for regex; do
+		line=$(tail -n +$at "$scratch/out" | grep -nE -m1 -- "$regex" | cut -d: -f1)
+		if [ -z "$line" ]; then
+			LINES_OF_FILE=40 fail "$what: \"$regex\" was not said" "$repeat" "$scratch/out"
+			return
+		fi
+		at=$((at + line))
+	done
+	pass
+}
+
 done_checks() {
 	echo "$passed passed, $failed failed"
 	[ "$failed" -eq 0 ]
