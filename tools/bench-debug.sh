@@ -7,6 +7,7 @@
 # Environment: BUILD (build), ROUNDS (2), LONG (10: rounds of the workload). Exit: 0 all bounds hold, 1 one does not, 77 no Debian guest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/bench/lib.sh
 
 build=${BUILD:-build}
 rounds=${ROUNDS:-2}
@@ -16,22 +17,11 @@ debian=build/debian
 work=$(mktemp -d "$build/bench.XXXXXX")
 server=
 trap '[ -z "$server" ] || kill $server 2>/dev/null; rm -rf "$work"' EXIT
-failed=0
 
 if [ ! -e $debian/vmlinuz ] || ! ls $debian/cache/busybox*.deb >/dev/null 2>&1; then
 	echo "bench: skipped: no Debian guest in $debian (make guests fetches it)"
 	exit 77
 fi
-
-# row WHAT VALUE UNIT OP BOUND: as bench.sh prints them
-row() {
-	local verdict=ok
-	if ! awk "BEGIN { exit !($2 $4 $5) }"; then
-		verdict='NOT HELD'
-		failed=1
-	fi
-	printf '%-44s %10s %-14s %2s %-8s %s\n' "$1" "$2" "$3" "$4" "$5" "$verdict"
-}
 
 for deb in $debian/cache/busybox*.deb; do
 	dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$work" --wildcards --no-same-owner './bin/busybox' './usr/bin/busybox' 2>/dev/null || true

@@ -6,6 +6,7 @@
 # Environment: BUILD (build), EVENTS (10000000), ROUNDS (3). Exit: 0 the bounds hold, 1 one does not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/bench/lib.sh
 
 build=${BUILD:-build}
 events=${EVENTS:-10000000}
@@ -13,17 +14,6 @@ rounds=${ROUNDS:-3}
 ringside=$build/ringside
 work=$(mktemp -d "$build/bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-failed=0
-
-# row WHAT VALUE UNIT BOUND: as bench.sh prints them
-row() {
-	local verdict=ok
-	if ! awk "BEGIN { exit !($2 <= $4) }"; then
-		verdict='NOT HELD'
-		failed=1
-	fi
-	printf '%-44s %10s %-14s %2s %-8s %s\n' "$1" "$2" "$3" '<=' "$4" "$verdict"
-}
 
 # measure COMMAND...: its high-water mark in KiB goes to $work/peak, its processor seconds (of both threads) to $work/seconds
 measure() {
@@ -52,7 +42,7 @@ for by in insn all; do
 	for _ in $(seq "$rounds"); do
 		measure "$ringside" profile --by $by "$work/storm.trace"
 	done
-	row "profile --by $by, processor time" "$(sort -n "$work/seconds" | head -1)" s 5
-	row "  peak memory" "$(($(sort -n "$work/peak" | tail -1) / 1024))" MiB 500
+	row "profile --by $by, processor time" "$(sort -n "$work/seconds" | head -1)" s '<=' 5
+	row "  peak memory" "$(($(sort -n "$work/peak" | tail -1) / 1024))" MiB '<=' 500
 done
 exit $failed

@@ -8,6 +8,7 @@
 # Environment: BUILD (build), ROUNDS (3), ENGINE (translate). Exit: 0 all bounds hold, 1 one does not, 77 no Debian guest or no i386 programs here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/bench/lib.sh
 
 build=${BUILD:-build}
 rounds=${ROUNDS:-3}
@@ -83,23 +84,18 @@ for ((round = 0; round < rounds; round++)); do
 done
 
 # group TITLE EACH MEAN NAME...: a table of those that ran; MEAN 0 is no bound
-failed=0
 group() {
-	local title=$1 each=$2 mean=$3 name ratio verdict product=1 n=0
+	local title=$1 each=$2 mean=$3 name ratio product=1 n=0
 	shift 3
 	for name; do
 		[ -n "${guest[$name]-}" ] || continue
 		ratio=$(awk "BEGIN { printf \"%.2f\", ${guest[$name]} / ${native[$name]} }")
-		verdict=ok
-		awk "BEGIN { exit !($ratio <= $each) }" || { verdict='NOT HELD'; failed=1; }
-		printf '%-44s %10s %-14s %2s %-8s %s\n' "$title $name ($(printf '%.2f' "${native[$name]}") s native)" "$ratio" times '<=' "$each" "$verdict"
+		row "$title $name ($(printf '%.2f' "${native[$name]}") s native)" "$ratio" times '<=' "$each"
 		product=$(awk "BEGIN { print $product * $ratio }") n=$((n + 1))
 	done
 	[ $mean != 0 ] && [ $n -gt 1 ] || return 0
 	ratio=$(awk "BEGIN { printf \"%.2f\", $product ^ (1 / $n) }")
-	verdict=ok
-	awk "BEGIN { exit !($ratio <= $mean) }" || { verdict='NOT HELD'; failed=1; }
-	printf '%-44s %10s %-14s %2s %-8s %s\n' "$title geometric mean" "$ratio" times '<=' "$mean" "$verdict"
+	row "$title geometric mean" "$ratio" times '<=' "$mean"
 }
 
 group 'user code' 2 1.5 "${user_code[@]}"

@@ -7,6 +7,7 @@
 # Environment: BUILD (build), ROUNDS (3), QEMU (1; 0 leaves it out). Exit: 0 all bounds hold, 1 one does not, 77 no Debian guest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/bench/lib.sh
 
 build=${BUILD:-build}
 rounds=${ROUNDS:-3}
@@ -15,7 +16,6 @@ debian=build/debian
 append='console=ttyS0'
 work=$(mktemp -d "$build/bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-failed=0
 
 if [ ! -e $debian/vmlinuz ] || [ ! -e $debian/initramfs.gz ]; then
 	echo "bench: skipped: no Debian guest in $debian (make guests fetches it)"
@@ -40,16 +40,6 @@ seconds() {
 
 median() { sort -n "$work/$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 divide() { awk "BEGIN { printf \"%.$3f\", $1 / $2 }"; }
-
-# row WHAT VALUE UNIT OP BOUND: one line of the table, and whether the bound holds
-row() {
-	local verdict=ok
-	if ! awk "BEGIN { exit !($2 $4 $5) }"; then
-		verdict='NOT HELD'
-		failed=1
-	fi
-	printf '%-44s %10s %-14s %2s %-8s %s\n' "$1" "$2" "$3" "$4" "$5" "$verdict"
-}
 
 note() { printf '%-44s %10s %-14s\n' "$1" "$2" "$3"; }
 
