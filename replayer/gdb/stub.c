@@ -345,6 +345,13 @@ static void console_text(struct gdb_stub *s, const char *text, size_t len)
 	}
 }
 
+/* gdb takes a breakpoint reported where its $pc knows of none for one that was removed meanwhile, and goes on without a word: in a segment that begins
+ * elsewhere than at 0, where $pc is not the linear address, it is not told the reason and stops for the signal alone. */
+static bool pc_is_linear(struct gdb_stub *s)
+{
+	return vcpu_of(s)->seg[SEG_CS].base == 0;
+}
+
 static void add_stop_reason(struct gdb_stub *s, const struct gdb_stop *stop)
 {
 	static const char *const names[GDB_POINT_KINDS] = { "swbreak", "hwbreak", "watch", "rwatch", "awatch" };
@@ -353,8 +360,11 @@ static void add_stop_reason(struct gdb_stub *s, const struct gdb_stop *stop)
 		gdb_text_put(&s->reply, "replaylog:%s;", stop->why == GDB_STOP_BEGIN ? "begin" : "end");
 	if (stop->why != GDB_STOP_POINT || stop->point >= s->points)
 		return;
-	gdb_text_put(&s->reply, "%s:", names[s->point[stop->point].kind]);
-	if (s->point[stop->point].kind >= GDB_WATCH_WRITE)
+	const struct gdb_point *point = &s->point[stop->point];
+	if (point->kind < GDB_WATCH_WRITE && !pc_is_linear(s))
+		return;
+	gdb_text_put(&s->reply, "%s:", names[point->kind]);
+	if (point->kind >= GDB_WATCH_WRITE)
 		gdb_text_put(&s->reply, "%x", stop->lin);
 	gdb_text_put(&s->reply, ";");
 }
