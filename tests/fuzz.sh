@@ -1,5 +1,6 @@
 #!/bin/bash
 # fuzz.sh - run every fuzz target for SECONDS_EACH seconds, from its corpus if it has one. A crash keeps its input in build-fuzz/crashes.
+# FUZZ_SEED=N makes the same guesses again; 0 or none: others each time.
 # Called by `make fuzz` (long) and by tests/check/90-fuzz.sh (briefly).
 set -u
 cd "$(dirname "$0")/.."
@@ -14,7 +15,7 @@ one() {
 	local target=$1 name=${1##*/} found=build-fuzz/corpus/${1##*/} seeds=tests/fuzz/corpus/${1##*/}
 	mkdir -p "$found"
 	[ -d "$seeds" ] || seeds=
-	"$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$crashes$name-" \
+	"$target" -seed="${FUZZ_SEED:-0}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$crashes$name-" \
 		"$found" $seeds >"build-fuzz/$name.log" 2>&1
 }
 

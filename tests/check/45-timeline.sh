@@ -28,6 +28,8 @@ live() {
 	ok "the new trace is sound" "$RINGSIDE" trace check "$3" >"$scratch/out" 2>&1
 }
 
+choose_seed
+RANDOM=$seed
 for i in 1 2 3 4 5 6; do
 	live "$trace" $(((RANDOM * 32768 + RANDOM) % end)) "$scratch/live.trace"
 done

@@ -237,7 +237,7 @@ identity() { # ELF TRACE
 	done | debug "$2" "$1"
 	awk '/^registers/ { a[++n] = $0 } /^--/ { if (n != 2 || a[1] != a[2]) bad++; n = 0; seen++ } END { exit bad || seen != 12 }' "$scratch/out"
 }
-seed=${SEED:-$((RANDOM))}
+choose_seed
 guests="demo exc paging tasks"
 [ -n "${RINGSIDE_QUICK-}" ] || guests=$(cd tests/guests && ls -d */ | tr -d / | grep -vxE 'lib|broken|hostile-.*')
 for name in $guests; do

@@ -8,7 +8,7 @@ if ! command -v gdb >/dev/null; then
 	echo "gdb is not installed"
 	exit 77
 fi
-seed=${SEED:-$RANDOM}
+choose_seed
 
 # Where to look in a trace: two events of each kind, instruction and vector, and some icounts anywhere.
 places() { # TRACE COUNT

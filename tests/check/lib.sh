@@ -52,6 +52,14 @@ said() {
 	pass
 }
 
+# choose_seed: sets $seed for a script that looks at places by chance: the same ones each time, SEED=N others, SEED=random others each time.
+choose_seed() {
+	seed=${SEED:-1}
+	[ "$seed" != random ] || seed=$RANDOM
+	[[ $seed =~ ^[0-9]+$ ]] || { echo "SEED=$seed: must be a number or 'random'"; exit 1; }
+	[ -z "${SEED-}" ] || echo "seed $seed"
+}
+
 done_checks() {
 	echo "$passed passed, $failed failed"
 	[ "$failed" -eq 0 ]
