@@ -57,7 +57,7 @@ help:
 	@echo 'make lint        warnings of two compilers, layering, headers, format, static analysis'
 	@echo 'make format      clang-format over the tree'
 	@echo 'make fuzz        every fuzz target, and random programs, for SECONDS=60 each'
-	@echo 'make bench       the figures of record, replay, profile, trace size and single operations, beside QEMU where it is installed'
+	@echo 'make bench       the figures of record, replay, profile, trace size, comparisons and single operations, beside QEMU where it is installed'
 	@echo 'make pages       record the Debian boot and write profiler/pages: its text report, plots, HTML report'
 	@echo 'make guests      fetch the Debian kernel and busybox, build the initramfs (build/guests/)'
 	@echo 'make setup       install the packages this needs'
@@ -77,8 +77,8 @@ check: setup
 	+@$(AGAIN) run-tests
 
 bench: setup
-	+@$(AGAIN) all guests $(BUILD)/guests/storm.elf $(BUILD)/guests/nano.elf $(BUILD)/nano/native $(BUILD)/bench/loops
-	@rc=0; for b in bench bench-user bench-debug bench-profile bench-nano; do BUILD=$(BUILD) tools/$$b.sh || rc=$$?; done; exit $$rc
+	+@$(AGAIN) all guests $(BUILD)/guests/storm.elf $(BUILD)/guests/nano.elf $(BUILD)/nano/native $(BUILD)/bench/loops $(BUILD)/guests/count.elf $(BUILD)/planted/ringside
+	@rc=0; for b in bench bench-user bench-debug bench-profile bench-compare bench-nano; do BUILD=$(BUILD) tools/$$b.sh || rc=$$?; done; exit $$rc
 
 # Records the boot once and measures it ten times more: some minutes.
 pages: setup

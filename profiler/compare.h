@@ -6,10 +6,13 @@
  * can be told neither way is said to be so.
  *
  * A side may have several traces: recordings of the same deterministic run (their digests are equal). A whole recording is faster or slower than the
- * next, by what else its host was doing, and no number of samples inside one recording tells that from a slower handler. So a cost has changed only if
- * the medians of the single recordings do not overlap, and only if there are so many recordings that chance does that less often than alpha: n and m
- * runs in random order come out apart, in one direction, once in binomial(n + m, n) times. With alpha 0.01 that takes five of each side. With fewer,
- * a difference is shown with a question mark and is no verdict, unless the host is said to be quiet.
+ * next, by what else its host was doing, and no number of samples inside one recording tells that from a slower handler. So the recording is the unit: what all
+ * its rows have in common is taken out of it, and then the recordings' medians of a row are compared, by Mann-Whitney's test without approximation. Chance alone puts all of n
+ * recordings above all of m others once in binomial(n + m, n) times; corrected for r rows that must be less than alpha, which takes seven of each
+ * side for up to 33 rows at alpha 0.01, eight for up to 127. With fewer, a difference is shown with a question mark, by the test over all events, and is no
+ * verdict, unless the host is said to be quiet: then recordings are believed as they are.
+ *
+ * alpha is how often an unchanged build is called slower (and how often it is called faster), at most, if its recordings were taken in turn with the base's.
  */
 #ifndef RINGSIDE_PROFILER_COMPARE_H
 #define RINGSIDE_PROFILER_COMPARE_H
@@ -54,7 +57,8 @@ struct compare_options {
 	double alpha;  /* level of the corrected test, 0 < alpha < 1 */
 	double effect; /* least change of the median that matters, as a fraction */
 	enum stats_correction correction;
-	bool quiet_host;    /* few recordings are enough */
+	bool quiet_host;    /* few recordings are enough, and their costs are as they are */
+	bool ignore_alike;  /* a shift of all rows together decides nothing: the base was recorded on another day */
 	size_t min_samples; /* per row and side: with fewer nothing is said about its cost */
 	enum compare_gate gate;
 	int allow; /* COMPARE_*: may differ */
@@ -78,10 +82,20 @@ struct compare_row {
 	char name[COMPARE_NAME_SIZE];
 	uint64_t count[2];     /* of one run */
 	size_t samples[2];     /* of all runs of the side */
-	uint32_t p50[2];       /* over them; 0 without samples */
+	uint32_t p50[2];       /* over them, each divided by its recording's factor; 0 without samples */
 	struct interval ci[2]; /* 95 %, of the median */
 	double change;         /* of p50, as a fraction of the base's */
-	double p, superiority; /* p is corrected */
+	double p; /* what counts, corrected: that of the recordings when confirmed, that of the events otherwise */
+	double p_events, p_runs,
+	        superiority; /* over events two-sided, over recordings in the direction they lie; not corrected */
+	enum compare_cost cost;
+};
+
+/* What the rows of a recording have in common. */
+struct compare_alike {
+	size_t rows; /* that say so; 0: too few of them, or a quiet host, and all factors are 1 */
+	double factor[2][COMPARE_RUNS_MAX]; /* a recording's costs, of the middling recording's */
+	double change, p;                   /* of the sides' medians of it, as a fraction; as of a row */
 	enum compare_cost cost;
 };
 
@@ -89,7 +103,7 @@ enum compare_verdict { VERDICT_EQUAL, VERDICT_IMPROVED, VERDICT_REGRESSED, VERDI
 struct compare;
 const char *compare_verdict_name(enum compare_verdict v);
 /* "slower", "slower?" where it is not confirmed, "~", ... */
-const char *compare_cost_name(const struct compare *c, const struct compare_row *row);
+const char *compare_cost_name(const struct compare *c, enum compare_cost cost);
 
 #define COMPARE_NOTES_MAX 24
 struct compare {
@@ -101,6 +115,7 @@ struct compare {
 	bool costs_compared;
 	bool confirmed; /* there are enough recordings for a verdict on costs */
 	bool same_digest;
+	struct compare_alike alike;
 	struct compare_row *rows; /* in the order of the groupings, each dearest (in base) first */
 	size_t row_count;
 	size_t counts_more, counts_fewer, slower, faster, few, tested; /* rows */

@@ -58,15 +58,47 @@ static const char *correction_name(enum stats_correction c)
 	return c == CORRECT_HOLM ? "Holm" : c == CORRECT_BH ? "Benjamini-Hochberg" : "none";
 }
 
+/* " all rows together slower", where that is so and counts */
+static const char *together(const struct compare *c)
+{
+	if (!c->confirmed || c->options->ignore_alike)
+		return "";
+	return c->alike.cost == COST_SLOWER   ? ", and all rows together slower"
+	       : c->alike.cost == COST_FASTER ? ", and all rows together faster"
+	                                      : "";
+}
+
 /* One sentence. */
 static void summary(const struct compare *c, char *out, size_t size)
 {
 	if (c->verdict == VERDICT_INCOMPARABLE)
 		snprintf(out, size, "incomparable");
 	else
-		snprintf(out, size, "%s: counts %zu more, %zu fewer; costs %zu slower, %zu faster, of %zu compared%s",
+		snprintf(out, size, "%s: counts %zu more, %zu fewer; costs %zu slower, %zu faster, of %zu compared%s%s",
 		         compare_verdict_name(c->verdict), c->counts_more, c->counts_fewer, c->slower, c->faster,
-		         c->tested, c->confirmed || !c->costs_compared ? "" : " (too few recordings for a verdict)");
+		         c->tested, together(c),
+		         c->confirmed || !c->costs_compared ? "" : " (too few recordings for a verdict)");
+}
+
+/* A line about what the rows of a recording have in common; false when there is nothing to say. */
+static bool alike_line(const struct compare *c, char *out, size_t size)
+{
+	const struct compare_alike *a = &c->alike;
+	double least = a->factor[0][0], most = least;
+	char change[32];
+
+	for (int s = 0; s < 2; s++)
+		for (size_t i = 0; i < c->side[s]->run_count; i++) {
+			least = a->factor[s][i] < least ? a->factor[s][i] : least;
+			most = a->factor[s][i] > most ? a->factor[s][i] : most;
+		}
+	if (a->rows)
+		snprintf(out, size,
+		         "all rows alike: recordings cost %.2f to %.2f times the middling one, which is taken out; new "
+		         "against base %s, p %.4f: %s%s",
+		         least, most, percent(a->change, change), a->p, compare_cost_name(c, a->cost),
+		         c->options->ignore_alike ? " (ignored)" : "");
+	return a->rows;
 }
 
 /* Should this row's cost be shown? *left counts down for those that did not change. */
@@ -117,16 +149,20 @@ static void text_cost(FILE *out, const struct compare *c, const struct compare_r
 	if (row->cost != COST_FEW)
 		snprintf(p, sizeof(p), "%.4f", row->p);
 	fprintf(out, "%-8s %-44s %10zu %16s %16s %8s %7s  %s\n", row->by, row->name, row->samples[0],
-	        median(row, 0, base), median(row, 1, new_), percent(row->change, change), p, compare_cost_name(c, row));
+	        median(row, 0, base), median(row, 1, new_), percent(row->change, change), p,
+	        compare_cost_name(c, row->cost));
 }
 
 static void text_costs(FILE *out, const struct compare *c, size_t limit)
 {
 	const struct compare_options *o = c->options;
 	size_t shown = 0;
+	char line[256];
 
 	fprintf(out, "\nCOSTS   cycles; Mann-Whitney at %g over %zu rows (correction: %s), and %g %% or more\n",
 	        o->alpha, c->tested, correction_name(o->correction), o->effect * 100);
+	if (alike_line(c, line, sizeof(line)))
+		fprintf(out, "        %s\n", line);
 	fprintf(out, "%-8s %-44s %10s %16s %16s %8s %7s\n", "BY", "ROW", "SAMPLES", "BASE P50", "NEW P50", "CHANGE", "P");
 	for (size_t i = 0; i < c->row_count; i++)
 		if (show_cost(&c->rows[i], limit, &shown))
@@ -187,9 +223,11 @@ static void md_counts(FILE *out, const struct compare *c)
 
 static void md_costs(FILE *out, const struct compare *c, size_t limit)
 {
-	char base[48], new_[48], change[32];
+	char base[48], new_[48], change[32], line[256];
 	size_t shown = 0;
 
+	if (alike_line(c, line, sizeof(line)))
+		fprintf(out, "\nCosts, %s\n", line);
 	fprintf(out, "\n| cycles by | row | base p50 | new p50 | change | p | |\n"
 	             "| --- | --- | ---: | ---: | ---: | ---: | --- |\n");
 	for (size_t i = 0; i < c->row_count; i++) {
@@ -201,7 +239,7 @@ static void md_costs(FILE *out, const struct compare *c, size_t limit)
 		md_name(out, row->name);
 		fprintf(out, " | %s | %s | %s | %.4f | %s |\n", median(row, 0, base), median(row, 1, new_),
 		        percent(row->change, change), row->p,
-		        row->cost == COST_SLOWER && c->confirmed ? "**slower**" : compare_cost_name(c, row));
+		        row->cost == COST_SLOWER && c->confirmed ? "**slower**" : compare_cost_name(c, row->cost));
 	}
 }
 
@@ -288,6 +326,22 @@ static void json_counts(cJSON *root, const struct compare *c)
 		}
 }
 
+static void json_alike(cJSON *root, const struct compare *c)
+{
+	cJSON *object;
+
+	if (!c->alike.rows)
+		return;
+	object = cJSON_AddObjectToObject(root, "alike");
+	for (int s = 0; s < 2; s++)
+		cJSON_AddItemToObject(object, side_names[s],
+		                      cJSON_CreateDoubleArray(c->alike.factor[s], (int)c->side[s]->run_count));
+	cJSON_AddNumberToObject(object, "change", c->alike.change);
+	cJSON_AddNumberToObject(object, "p", c->alike.p);
+	cJSON_AddStringToObject(object, "verdict", compare_cost_name(c, c->alike.cost));
+	cJSON_AddBoolToObject(object, "ignored", c->options->ignore_alike);
+}
+
 static void json_costs(cJSON *root, const struct compare *c, size_t limit)
 {
 	cJSON *list = cJSON_AddArrayToObject(root, "costs");
@@ -311,7 +365,7 @@ static void json_costs(cJSON *root, const struct compare *c, size_t limit)
 		cJSON_AddNumberToObject(row, "change", from->change);
 		cJSON_AddNumberToObject(row, "p", from->p);
 		cJSON_AddNumberToObject(row, "superiority", from->superiority);
-		cJSON_AddStringToObject(row, "verdict", compare_cost_name(c, from));
+		cJSON_AddStringToObject(row, "verdict", compare_cost_name(c, from->cost));
 	}
 }
 
@@ -337,6 +391,7 @@ int compare_json(FILE *out, const struct compare *c, size_t limit)
 	cJSON_AddBoolToObject(root, "costs_confirmed", c->confirmed);
 	cJSON_AddNumberToObject(root, "rows", (double)c->row_count);
 	json_counts(root, c);
+	json_alike(root, c);
 	json_costs(root, c, limit);
 	return report_put_json(out, root);
 }

@@ -18,6 +18,14 @@ struct mann_whitney {
 /* Both samples in ascending order; each may have up to 2^32 values. */
 struct mann_whitney stats_mann_whitney(const uint32_t *a, size_t na, const uint32_t *b, size_t nb);
 
+/*
+ * The same of few values in any order, without approximation: p is how often chance alone gives a U at least as far to the side to which b lies. So it is
+ * one-sided: at a level of alpha b is called larger in at most alpha of all cases where nothing differs, and smaller as often. Ties are rounded in
+ * favour of chance. z is not set.
+ */
+#define STATS_EXACT_SIDE 64 /* values of a side at most */
+struct mann_whitney stats_mann_whitney_exact(const double *a, size_t na, const double *b, size_t nb);
+
 /* Adjust p values for being many, in place: then each may be compared with alpha. */
 enum stats_correction { CORRECT_HOLM, CORRECT_BH, CORRECT_NONE };
 int stats_correct(double *p, size_t n, enum stats_correction how); /* 0 or -ENOMEM */

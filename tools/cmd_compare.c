@@ -15,7 +15,8 @@
 #include "tools/tool.h"
 
 struct compare_cli {
-	char *by, *format, *limit, *alpha, *effect, *correct, *samples, *counts, *allow, *symbols, *base_symbols, *plot;
+	char *by, *format, *limit, *alpha, *effect, *correct, *samples, *counts, *allow, *alike, *symbols,
+	        *base_symbols, *plot;
 	int quiet_host;
 	char **more[2]; /* further traces of each side */
 };
@@ -38,11 +39,10 @@ static const struct usage compare_usage = {
 	        "a change\n"
 	        "must also be large enough to matter; `~` stands where nothing can be said.\n"
 	        "One recording of each side cannot tell a slower handler from a busier host, so its costs decide "
-	        "nothing: give five\n"
-	        "of each (--base, --new), taken in turn, and a cost has changed if the medians of the single "
-	        "recordings "
-	        "do not\n"
-	        "overlap.\n"
+	        "nothing: give eight\n"
+	        "of each (--base, --new), taken in turn. What all rows of a recording have in common is taken out of "
+	        "it, and compared\n"
+	        "apart; where base is of another day that is most likely the host, and --alike ignore leaves it out.\n"
 	        "Status: 0 equal or improved, 1 regressed, 4 incomparable.",
 	.examples =
 	        "  ringside compare before.trace after.trace\n"
@@ -97,7 +97,9 @@ static bool parse_fraction(const char *text, double scale, double *out)
 static int parse_options(const struct compare_cli *cli, struct compare_options *o)
 {
 	static const char *const corrections[] = { "holm", "bh", "none" }, *const gates[] = { "more", "any", "ignore" };
+	static const char *const alikes[] = { "compare", "ignore" };
 	int correction = word_of(cli->correct, corrections, 3), gate = word_of(cli->counts, gates, 3);
+	int alike = word_of(cli->alike, alikes, 2);
 	uint64_t samples = o->min_samples;
 
 	if (!parse_fraction(cli->alpha, 1, &o->alpha))
@@ -110,10 +112,13 @@ static int parse_options(const struct compare_cli *cli, struct compare_options *
 		return tool_error(TOOL_USAGE, "--counts %s: must be more, any or ignore", cli->counts);
 	if (cli->samples && (!tool_parse_count(cli->samples, &samples) || !samples))
 		return tool_error(TOOL_USAGE, "--samples %s: must be a number above 0", cli->samples);
+	if (alike < 0)
+		return tool_error(TOOL_USAGE, "--alike %s: must be compare or ignore", cli->alike);
 	o->allow = cli->allow ? compare_allow_parse(cli->allow) : 0;
 	if (o->allow < 0)
 		return tool_error(TOOL_USAGE, "--allow %s: must be a list of %s", cli->allow, compare_allow_names);
 	o->quiet_host = cli->quiet_host;
+	o->ignore_alike = alike == 1;
 	o->correction = (enum stats_correction)correction;
 	o->gate = (enum compare_gate)gate;
 	o->min_samples = samples;
@@ -285,7 +290,8 @@ int cmd_compare(int argc, const char **argv)
 		{ "effect", 0, POPT_ARG_STRING, &cli.effect, 0, "Least change of a cost that matters (5)", "PERCENT" },
 		{ "correct", 0, POPT_ARG_STRING, &cli.correct, 0, "Correction for many rows (holm)", "holm|bh|none" },
 		{ "quiet-host", 0, POPT_ARG_NONE, &cli.quiet_host, 0,
-		  "Believe costs from few recordings: nothing else ran on the host", NULL },
+		  "Believe costs as they are, and from few recordings: nothing else ran", NULL },
+		{ "alike", 0, POPT_ARG_STRING, &cli.alike, 0, "A shift of all rows together (compare)", "compare|ignore" },
 		{ "samples", 0, POPT_ARG_STRING, &cli.samples, 0, "Fewer of a row and side say nothing (20)", "N" },
 		{ "counts", 0, POPT_ARG_STRING, &cli.counts, 0, "Which changed counts are a regression (more)",
 		  "more|any|ignore" },

@@ -46,6 +46,9 @@ verdict "a missing trace" 3 1 nowhere
 verdict "an argument is missing" 2 1
 verdict "--alpha 2" 2 --alpha 2 1 2
 verdict "--effect x" 2 --effect x 1 2
+verdict "--alike nothing" 2 --alike nothing 1 2
+verdict "--alike ignore" 0 --alike ignore --format json 1 2
+ok "says what was ignored" json ".alike.ignored and (.alike.base | length) == 1 and .alike.p == 1" "$scratch/out"
 verdict "--by nothing" 2 --by nothing 1 2
 verdict "--by pair" 2 --by pair 1 2
 verdict "--by operand" 0 --by operand 1 2

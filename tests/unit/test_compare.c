@@ -86,6 +86,63 @@ static void mann_whitney_by_definition(void **state)
 	}
 }
 
+/* Against the definition: all ways to draw n of n + m values, counted one by one. */
+static void exact_by_definition(void **state)
+{
+	double value[11];
+	uint64_t seed = 11;
+
+	(void)state;
+	for (int round = 0; round < 200; round++) {
+		size_t n = 1 + random_next(&seed) % 5, m = 1 + random_next(&seed) % 6, as_far = 0, all = 0;
+		struct mann_whitney mw;
+		double won = 0;
+
+		for (size_t i = 0; i < n + m; i++)
+			value[i] = (double)(random_next(&seed) >> 11);
+		for (size_t i = 0; i < n; i++)
+			for (size_t j = n; j < n + m; j++)
+				won += value[j] > value[i];
+		for (unsigned draw = 0; draw < 1u << (n + m); draw++) {
+			double u = 0;
+
+			if ((size_t)__builtin_popcount(draw) != n)
+				continue;
+			for (size_t i = 0; i < n + m; i++)
+				for (size_t j = 0; j < n + m; j++)
+					u += (draw >> i & 1) && !(draw >> j & 1) && value[j] > value[i];
+			as_far += won * 2 > (double)(n * m) ? u >= won : u <= won;
+			all++;
+		}
+		mw = stats_mann_whitney_exact(value, n, value + n, m);
+		assert_true(near(mw.p, (double)as_far / (double)all, 1e-9));
+		assert_true(near(mw.superiority, won / (double)(n * m), 1e-9));
+	}
+}
+
+/* Where numbers are too many to count: the normal distribution is near, and the extreme is one order of all. */
+static void exact_of_many(void **state)
+{
+	double a[STATS_EXACT_SIDE], b[STATS_EXACT_SIDE];
+	uint32_t x[STATS_EXACT_SIDE], y[STATS_EXACT_SIDE];
+	struct mann_whitney exact, approximate;
+
+	(void)state;
+	for (uint32_t i = 0; i < STATS_EXACT_SIDE; i++) {
+		a[i] = x[i] = 10 * i;
+		b[i] = y[i] = 10 * i + 115;
+	}
+	exact = stats_mann_whitney_exact(a, STATS_EXACT_SIDE, b, STATS_EXACT_SIDE);
+	approximate = stats_mann_whitney(x, STATS_EXACT_SIDE, y, STATS_EXACT_SIDE);
+	assert_true(near(exact.p, approximate.p / 2, 0.001));
+	for (uint32_t i = 0; i < STATS_EXACT_SIDE; i++)
+		b[i] += 10000;
+	exact = stats_mann_whitney_exact(a, STATS_EXACT_SIDE, b, STATS_EXACT_SIDE);
+	assert_true(near(exact.p / stats_chance_apart(STATS_EXACT_SIDE, STATS_EXACT_SIDE), 1, 1e-6));
+	assert_true(stats_mann_whitney_exact(a, 5, a, 5).p > 0.5); /* all tied */
+	assert_true(stats_mann_whitney_exact(a, 0, b, 5).p == 1);
+}
+
 static void nothing_to_say_about_nothing(void **state)
 {
 	static const uint32_t same[] = { 5, 5, 5, 5 };
@@ -210,14 +267,14 @@ struct line {
 static const struct line usual[LINES] = {
 	{ OP_HLT, EV_FAULT, 300, 900 },  { OP_CLI, EV_FAULT, 4000, 150 },      { OP_STI, EV_FAULT, 4000, 180 },
 	{ OP_IN, EV_PIO, 2500, 500 },    { OP_OUT, EV_PIO, 3000, 700 },        { OP_RDTSC, EV_FAULT, 800, 160 },
-	{ OP_CPUID, EV_FAULT, 40, 400 }, { OP_LGDT, EV_FAULT, 3, 2000 },       { OP_PUSHF, EV_SENSITIVE, 2000, 120 },
+	{ OP_CPUID, EV_FAULT, 40, 400 }, { OP_LGDT, EV_FAULT, 2, 2000 },       { OP_PUSHF, EV_SENSITIVE, 2000, 120 },
 	{ OP_CLTS, EV_FAULT, 90, 200 },  { OP_POPF, EV_SENSITIVE, 2000, 300 }, { OP_INVLPG, EV_FAULT, 500, 350 },
 };
 
-/* One recording: costs with noise, spikes, ties as of a coarse counter, and a host that is now slower, now faster. */
-static struct profile *record(const struct line *lines, uint64_t *seed)
+/* One recording: costs with noise, spikes, ties as of a coarse counter, and a host that is now slower, now up to twice as fast. */
+static struct profile *record(const struct line *lines, uint32_t slower, uint64_t *seed)
 {
-	uint32_t host = 100 + (uint32_t)(random_next(seed) % 31);
+	uint32_t host = slower + 60 + (uint32_t)(random_next(seed) % 61);
 	struct profile *p;
 
 	assert_int_equal(profile_create(&p, NULL), 0);
@@ -242,6 +299,7 @@ struct fixture {
 	struct compare_side side[2];
 	struct compare_options options;
 	enum profile_by by;
+	uint32_t slower; /* percent by which all of new's costs are */
 	struct compare result;
 };
 
@@ -271,7 +329,7 @@ static void add_runs(struct fixture *f, int s, const struct line *lines, size_t 
 		struct compare_run *run = &f->side[s].runs[f->side[s].run_count++];
 
 		*run = (struct compare_run){ .path = s ? "new" : "base", .meta = &f->meta[s] };
-		run->profile = record(lines, seed);
+		run->profile = record(lines, s ? f->slower : 0, seed);
 	}
 }
 
@@ -308,8 +366,8 @@ static void unchanged_is_not_flagged(void **state)
 		struct fixture f;
 
 		open_fixture(&f);
-		add_runs(&f, 0, usual, 5, &seed);
-		add_runs(&f, 1, usual, 5, &seed);
+		add_runs(&f, 0, usual, 7, &seed);
+		add_runs(&f, 1, usual, 7, &seed);
 		compare(&f);
 		assert_true(f.result.confirmed);
 		flagged += f.result.verdict != VERDICT_EQUAL;
@@ -318,7 +376,7 @@ static void unchanged_is_not_flagged(void **state)
 	assert_in_range(flagged, 0, 1);
 }
 
-/* 40 % dearer, on a host whose own speed varies by 30 %. */
+/* 20 % dearer, on a host whose own speed varies by a factor of two. */
 static void slow_handler_is_found(void **state)
 {
 	struct line planted[LINES];
@@ -326,27 +384,78 @@ static void slow_handler_is_found(void **state)
 
 	(void)state;
 	memcpy(planted, usual, sizeof(usual));
-	planted[4].cost = planted[4].cost * 14 / 10;
+	planted[4].cost = planted[4].cost * 12 / 10;
 	for (int round = 0; round < 10; round++) {
 		struct fixture f;
 
 		open_fixture(&f);
-		add_runs(&f, 0, usual, 5, &seed);
-		add_runs(&f, 1, planted, 5, &seed);
+		add_runs(&f, 0, usual, 7, &seed);
+		add_runs(&f, 1, planted, 7, &seed);
 		compare(&f);
 		assert_int_equal(f.result.verdict, VERDICT_REGRESSED);
 		assert_int_equal(f.result.slower, 1);
 		assert_int_equal(row(&f, "out pio")->cost, COST_SLOWER);
-		assert_string_equal(compare_cost_name(&f.result, row(&f, "out pio")), "slower");
+		assert_string_equal(compare_cost_name(&f.result, row(&f, "out pio")->cost), "slower");
 		assert_int_equal(f.result.counts_more + f.result.counts_fewer, 0);
 		assert_int_equal(row(&f, "lgdt fault")->cost, COST_FEW);
 		close_fixture(&f);
 		open_fixture(&f);
-		add_runs(&f, 0, planted, 5, &seed);
-		add_runs(&f, 1, usual, 5, &seed);
+		add_runs(&f, 0, planted, 7, &seed);
+		add_runs(&f, 1, usual, 7, &seed);
 		compare(&f);
 		assert_int_equal(f.result.verdict, VERDICT_IMPROVED);
 		assert_int_equal(row(&f, "out pio")->cost, COST_FASTER);
+		close_fixture(&f);
+	}
+}
+
+/* What all events share became dearer: no single row did, and the whole is a regression that can be ignored. */
+static void a_shift_of_all_rows_is_told_apart(void **state)
+{
+	uint64_t seed = 21;
+	struct fixture f;
+
+	(void)state;
+	open_fixture(&f);
+	f.slower = 100;
+	add_runs(&f, 0, usual, 7, &seed);
+	add_runs(&f, 1, usual, 7, &seed);
+	compare(&f);
+	assert_int_equal(f.result.verdict, VERDICT_REGRESSED);
+	assert_int_equal(f.result.slower, 0);
+	assert_int_equal(f.result.alike.cost, COST_SLOWER);
+	assert_true(f.result.alike.change > 0.5 && f.result.alike.change < 2);
+	assert_int_equal(f.result.alike.rows, f.result.tested);
+	f.options.ignore_alike = true;
+	compare_free(&f.result);
+	compare(&f);
+	assert_int_equal(f.result.verdict, VERDICT_EQUAL);
+	/* believed as they are, all rows are slower */
+	f.options.quiet_host = true;
+	compare_free(&f.result);
+	compare(&f);
+	assert_int_equal(f.result.verdict, VERDICT_REGRESSED);
+	assert_int_equal(f.result.slower, f.result.tested);
+	close_fixture(&f);
+}
+
+/* Six of each could not show a change of one of eleven rows, however large, and say so; seven can. */
+static void as_many_recordings_as_rows_take(void **state)
+{
+	uint64_t seed = 22;
+
+	(void)state;
+	for (size_t runs = 6; runs <= 7; runs++) {
+		struct fixture f;
+
+		open_fixture(&f);
+		add_runs(&f, 0, usual, runs, &seed);
+		add_runs(&f, 1, usual, runs, &seed);
+		compare(&f);
+		assert_int_equal(f.result.tested, 11);
+		assert_int_equal(f.result.confirmed, runs == 7);
+		if (runs == 6)
+			assert_non_null(strstr(f.result.notes[0], "it takes 7 of each side for 11 rows at 0.01"));
 		close_fixture(&f);
 	}
 }
@@ -366,7 +475,7 @@ static void one_recording_decides_nothing(void **state)
 	add_runs(&f, 1, planted, 1, &seed);
 	compare(&f);
 	assert_int_equal(f.result.verdict, VERDICT_EQUAL);
-	assert_string_equal(compare_cost_name(&f.result, row(&f, "out pio")), "slower?");
+	assert_string_equal(compare_cost_name(&f.result, row(&f, "out pio")->cost), "slower?");
 	assert_true(f.result.note_count > 0);
 	f.options.quiet_host = true;
 	compare_free(&f.result);
@@ -391,8 +500,8 @@ static void extra_fault_is_found_exactly(void **state)
 	assert_int_equal(f.result.verdict, VERDICT_REGRESSED);
 	assert_int_equal(f.result.counts_more, 1);
 	assert_int_equal(f.result.counts_fewer, 0);
-	assert_int_equal(row(&f, "lgdt fault")->count[0], 3);
-	assert_int_equal(row(&f, "lgdt fault")->count[1], 4);
+	assert_int_equal(row(&f, "lgdt fault")->count[0], 2);
+	assert_int_equal(row(&f, "lgdt fault")->count[1], 3);
 	f.options.gate = GATE_NONE;
 	compare_free(&f.result);
 	compare(&f);
@@ -500,6 +609,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mann_whitney_of_separate_samples),
 		cmocka_unit_test(mann_whitney_by_definition),
+		cmocka_unit_test(exact_by_definition),
+		cmocka_unit_test(exact_of_many),
 		cmocka_unit_test(nothing_to_say_about_nothing),
 		cmocka_unit_test(level_is_kept),
 		cmocka_unit_test(corrections),
@@ -508,6 +619,8 @@ int main(void)
 		cmocka_unit_test(steps),
 		cmocka_unit_test(unchanged_is_not_flagged),
 		cmocka_unit_test(slow_handler_is_found),
+		cmocka_unit_test(a_shift_of_all_rows_is_told_apart),
+		cmocka_unit_test(as_many_recordings_as_rows_take),
 		cmocka_unit_test(one_recording_decides_nothing),
 		cmocka_unit_test(extra_fault_is_found_exactly),
 		cmocka_unit_test(incomparable_is_refused),
