@@ -17,6 +17,8 @@
 
 #define PLOT_ROWS 16
 #define ROW_HEIGHT 30
+#define LABEL_MAX 52   /* characters of a row's name, with the 0 at its end */
+#define LABEL_CHAR 7.6 /* how wide one is, about */
 
 static const char *const kind_names[PLOT_KINDS] = { "cost", "spread", "time", "heat" };
 const char plot_kind_names[] = "cost, spread, time, heat";
@@ -53,6 +55,13 @@ static size_t plotted_rows(const struct profile_table *t)
 	return t->row_count < PLOT_ROWS ? t->row_count : PLOT_ROWS;
 }
 
+/* The address of a site whose symbol comes next says nothing more. */
+static bool says_nothing(const struct profile_table *t, const struct profile_id *id, int c)
+{
+	return !id->text[c][0] || !strcmp(id->text[c], "-") ||
+	       (t->by == BY_SITE && c + 1 < PROFILE_COLUMNS && !strcmp(t->columns[c], "site") && id->text[c + 1][0]);
+}
+
 /* "in (pio)": the id columns that say something. */
 void plot_row_label(const struct profile_table *t, const struct profile_row *row, char *out, size_t size)
 {
@@ -62,7 +71,7 @@ void plot_row_label(const struct profile_table *t, const struct profile_row *row
 	profile_row_id(t, row, &id);
 	out[0] = 0;
 	for (int c = 0; c < PROFILE_COLUMNS && used < size; c++)
-		if (id.text[c][0] && strcmp(id.text[c], "-"))
+		if (!says_nothing(t, &id, c))
 			used += (size_t)snprintf(out + used, size - used, "%s%s", used ? "  " : "", id.text[c]);
 }
 
@@ -72,22 +81,25 @@ static uint32_t at_least_1(uint32_t n)
 	return n ? n : 1;
 }
 
-static void table_data(FILE *f, const struct profile_table *t)
+/* Returns the length of the longest label. */
+static size_t table_data(FILE *f, const struct profile_table *t)
 {
-	size_t rows = plotted_rows(t);
-	char label[64];
+	size_t rows = plotted_rows(t), longest = 0;
+	char label[LABEL_MAX];
 
 	fprintf(f, "# y label time_share count min p50 p95 p99 max (cycles)\n");
 	for (size_t i = 0; i < rows; i++) {
 		const struct profile_row *row = &t->rows[i];
 
 		plot_row_label(t, row, label, sizeof(label));
+		longest = strlen(label) > longest ? strlen(label) : longest;
 		fprintf(f, "%zu ", rows - i);
 		gnuplot_label(f, label);
 		fprintf(f, " %.4f %" PRIu64 " %u %u %u %u %u\n", report_percent(row->total, t->total), row->count,
 		        at_least_1(row->min), at_least_1(row->p50), at_least_1(row->p95), at_least_1(row->p99),
 		        at_least_1(row->max));
 	}
+	return longest;
 }
 
 /* In percent; never 0, so that there is an axis. */
@@ -112,7 +124,16 @@ static void table_script_text(FILE *f, const char *title, const struct profile_t
 	        plotted_rows(t), widest_share(t) * 1.5);
 }
 
-static void table_script(FILE *f, const char *title, const struct report *r, const struct profile_table *t, size_t height)
+/* Room for the longest label, as a part of the picture's width. */
+static double label_room(size_t longest)
+{
+	double room = ((double)longest * LABEL_CHAR + 20) / PLOT_WIDTH;
+
+	return room < 0.15 ? 0.15 : room;
+}
+
+static void table_script(FILE *f, const char *title, const struct report *r, const struct profile_table *t,
+                         size_t height, size_t longest)
 {
 	size_t rows = plotted_rows(t);
 
@@ -129,7 +150,7 @@ static void table_script(FILE *f, const char *title, const struct report *r, con
 	        "set border 1 lc '#888888'\nset tics nomirror scale 0.5 textcolor '#333333'\n"
 	        "set grid xtics lc '#dddddd' lt 1\nset yrange [0.4:%zu.6]\n"
 	        "set style fill solid 1.0 noborder\nunset key\n"
-	        "set lmargin at screen 0.22\nset rmargin at screen 0.56\n"
+	        "set lmargin at screen %.3f\nset rmargin at screen 0.56\n"
 	        "set xlabel 'share of time, %% (number of events)' textcolor '#333333'\nset xrange [0:%.4f]\n"
 	        "plot data using (0):1:(0):3:($1-0.36):($1+0.36):ytic(2) with boxxyerror lc '#3b6ea5', \\\n"
 	        "     '' using 3:1:(sprintf(' %%.1f%%%%  (%%d)', $3, $4)) with labels left textcolor '#333333'\n"
@@ -144,7 +165,7 @@ static void table_script(FILE *f, const char *title, const struct report *r, con
 	        "     '' using 7:1 with points pt 7 ps 1.0 lc '#e08e0b' title 'p95', \\\n"
 	        "     '' using 8:1 with points pt 7 ps 0.9 lc '#b8322a' title 'p99'\n"
 	        "unset multiplot\n",
-	        height, height, rows, widest_share(t) * 1.4, height);
+	        height, height, rows, label_room(longest), widest_share(t) * 1.4, height);
 }
 
 static int plot_cost(const char *path, const struct report *r, const struct profile_table *t, struct vm_error *err)
@@ -152,6 +173,7 @@ static int plot_cost(const char *path, const struct report *r, const struct prof
 	size_t height = 190 + ROW_HEIGHT * plotted_rows(t);
 	struct gnuplot g;
 	char title[256], what[64];
+	size_t longest;
 	int rc;
 
 	if (!t->row_count)
@@ -161,11 +183,11 @@ static int plot_cost(const char *path, const struct report *r, const struct prof
 		return rc;
 	snprintf(what, sizeof(what), "what each event cost, by %s", t->name);
 	plot_title(r, what, title, sizeof(title));
-	table_data(g.data, t);
+	longest = table_data(g.data, t);
 	if (g.text)
 		table_script_text(g.script, title, t);
 	else
-		table_script(g.script, title, r, t, height);
+		table_script(g.script, title, r, t, height, longest);
 	return gnuplot_end(&g, err);
 }
 

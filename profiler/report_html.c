@@ -1,9 +1,11 @@
 /*
  * report_html.c - the report as one HTML file that needs nothing else: tables, plots as SVG inside, no script, no network. It is
- * well-formed XML too, so that it can be checked. Readable on a phone (tables scroll in their own box) and printed.
+ * well-formed XML too, so that it can be checked. Readable printed and on a phone: there a table's row is what it is about, a bar, and below it
+ * each figure with its name; pictures scroll in their own box, no smaller than can be read.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,14 +21,25 @@ static const char style[] =
         "th,td{padding:.15rem .6rem;text-align:right;white-space:nowrap;border-bottom:1px solid #e4e4e4}\n"
         "th{color:#555;font-weight:600;border-bottom:2px solid #bbb}\n"
         "th.id,td.id{text-align:left;font-family:ui-monospace,monospace;font-size:.9em}\n"
-        "td.bar{background-repeat:no-repeat;background-size:var(--w) "
+        "td.bar,td.line{background-repeat:no-repeat;background-size:var(--w) "
         "100%;background-image:linear-gradient(#cfe0f2,#cfe0f2)}\n"
-        ".again{background:#f3f6ee}\n"
+        "td.line{display:none}.again{background:#f3f6ee}span.why{color:#555}span.why::before{content:\": \"}\n"
         ".note{background:#fff3d6;padding:.4rem .7rem}p.small{color:#555;font-size:.9em}\n"
         "figure{margin:1rem 0;overflow-x:auto}figure image{image-rendering:pixelated}figure "
-        "svg{width:100%;min-width:42rem;height:auto}\n"
-        "@media print{body{font-size:10px;max-width:none}.box,figure{overflow:visible}figure "
-        "svg{min-width:0}th,td{padding:.05rem .3rem}\n"
+        "svg{width:100%;height:auto}\n"
+        "@media screen and (max-width:48rem){\n"
+        "figure svg{width:56rem}figure::before{content:\"wider than the screen: scrolls sideways\";color:#555;"
+        "font-size:.85em;position:sticky;left:0}\n"
+        ".phases th,.phases td{padding:.15rem .25rem;font-size:.85rem}.phases "
+        "td.id{white-space:normal}span.why{display:block}span.why::before{content:\"\"}\n"
+        ".rows,.rows tbody{display:block}.rows tr:first-child{display:none}\n"
+        ".rows tr{display:flex;flex-wrap:wrap;gap:0 .8rem;padding:.4rem 0;border-bottom:1px solid #e4e4e4}\n"
+        ".rows td{border:0;padding:0;text-align:left}.rows td.id{white-space:normal;overflow-wrap:anywhere}\n"
+        ".rows td.id:empty{display:none}.rows td.bar{background-image:none}.rows "
+        "td.line{display:block;flex-basis:100%;height:.3rem}\n"
+        ".rows td[data-is]::before{content:attr(data-is) \" \";color:#777}}\n"
+        "@media print{body{font-size:10px;max-width:none}.box,figure{overflow:visible}"
+        "th,td{padding:.05rem .3rem}\n"
         "h2{break-after:avoid}tr,figure{break-inside:avoid}}\n";
 
 /* Text from traces and guests' symbol tables: nothing in it is markup. */
@@ -90,21 +103,44 @@ static void html_phases(FILE *out, const struct report *r)
 	struct report_phase phases[REPORT_PHASES];
 	uint64_t sum = report_phases(r, phases);
 
-	fprintf(out, "<h2>Where the time went</h2>\n<div class=\"box\"><table>\n<tr><th "
+	fprintf(out, "<h2>Where the time went</h2>\n<div class=\"box\"><table class=\"phases\">\n<tr><th "
 	             "class=\"id\">phase</th><th>cycles</th>"
 	             "<th>share</th><th>ms</th></tr>\n");
 	for (int i = 0; i < REPORT_PHASES; i++)
 		fprintf(out,
-		        "<tr><td class=\"id\">%s%s%s</td><td>%" PRIu64
+		        "<tr><td class=\"id\">%s%s%s</span></td><td>%" PRIu64
 		        "</td><td class=\"bar\" style=\"--w:%.1f%%\">%.2f %%</td><td>%.3f"
 		        "</td></tr>\n",
-		        phases[i].title, phases[i].note ? ": " : "", phases[i].note ? phases[i].note : "",
-		        phases[i].cycles, report_percent(phases[i].cycles, sum), report_percent(phases[i].cycles, sum),
-		        report_us(r, phases[i].cycles) / 1e3);
+		        phases[i].title, phases[i].note ? "<span class=\"why\">" : "<span>",
+		        phases[i].note ? phases[i].note : "", phases[i].cycles, report_percent(phases[i].cycles, sum),
+		        report_percent(phases[i].cycles, sum), report_us(r, phases[i].cycles) / 1e3);
 	fprintf(out,
 	        "<tr><th class=\"id\">total</th><th>%" PRIu64
 	        "</th><th>100 %%</th><th>%.3f</th></tr>\n</table></div>\n",
 	        sum, report_us(r, sum) / 1e3);
+}
+
+__attribute__((format(printf, 3, 4))) static void html_figure(FILE *out, const char *is, const char *fmt, ...)
+{
+	va_list args;
+
+	fprintf(out, "<td data-is=\"%s\">", is);
+	va_start(args, fmt);
+	vfprintf(out, fmt, args);
+	va_end(args);
+	fprintf(out, "</td>");
+}
+
+static void html_cycles(FILE *out, const struct profile_row *row)
+{
+	const struct {
+		const char *is;
+		uint64_t cycles;
+	} figures[] = { { "min", row->min }, { "p50", row->p50 }, { "p95", row->p95 },
+		        { "p99", row->p99 }, { "max", row->max }, { "mean", row->mean } };
+
+	for (size_t i = 0; i < sizeof(figures) / sizeof(*figures); i++)
+		html_figure(out, figures[i].is, "%" PRIu64, figures[i].cycles);
 }
 
 static void html_row(FILE *out, const struct report *r, const struct profile_table *t, const struct profile_row *row)
@@ -119,26 +155,31 @@ static void html_row(FILE *out, const struct report *r, const struct profile_tab
 		put(out, id.text[c]);
 		fprintf(out, "</td>");
 	}
-	fprintf(out,
-	        "<td>%" PRIu64
-	        "</td><td>%.2f %%</td><td class=\"bar\" style=\"--w:%.1f%%\">%.2f %%</td><td>%u</td><td>%u</td>"
-	        "<td>%u</td><td>%u</td><td>%u</td><td>%" PRIu64 "</td><td>%.1f</td>",
-	        row->count, report_percent(row->count, t->count), share, share, row->min, row->p50, row->p95, row->p99,
-	        row->max, row->mean, report_us(r, row->total));
-	if (t->grouped)
-		fprintf(out, "<td>%" PRIu64 "</td><td>%.1f</td>", row->groups, report_us(r, row->saved));
+	fprintf(out, "<td class=\"line\" style=\"--w:%.1f%%\"></td>", share);
+	html_figure(out, "count", "%" PRIu64, row->count);
+	html_figure(out, "of all", "%.2f %%", report_percent(row->count, t->count));
+	fprintf(out, "<td class=\"bar\" data-is=\"time\" style=\"--w:%.1f%%\">%.2f %%</td>", share, share);
+	html_cycles(out, row);
+	html_figure(out, "total us", "%.1f", report_us(r, row->total));
+	if (t->grouped) {
+		html_figure(out, "groups", "%" PRIu64, row->groups);
+		html_figure(out, "saved us", "%.1f", report_us(r, row->saved));
+	}
 	for (int k = 0; t->again && k < AGAIN_MAX; k++)
-		fprintf(out, "<td class=\"again\">%" PRIu64 "</td>", row->again[k]);
+		fprintf(out, "<td class=\"again\" data-is=\"again %s\">%" PRIu64 "</td>", profile_again_names[k],
+		        row->again[k]);
 	fprintf(out, "</tr>\n");
 }
 
 static void html_table(FILE *out, const struct report *r, const struct profile_table *t)
 {
-	fprintf(out, "<h2>By %s</h2>\n<div class=\"box\"><table>\n<tr>", t->name);
+	fprintf(out, "<h2>By %s</h2>\n<div class=\"box\"><table class=\"rows\">\n<tr>", t->name);
 	for (int c = 0; c < PROFILE_COLUMNS && t->columns[c]; c++)
 		fprintf(out, "<th class=\"id\">%s</th>", t->columns[c]);
 	fprintf(out,
-	        "<th>count</th><th></th><th>time</th><th>min</th><th>p50</th><th>p95</th><th>p99</th><th>max</"
+	        "<td "
+	        "class=\"line\"></td><th>count</th><th></th><th>time</th><th>min</th><th>p50</th><th>p95</th><th>p99</"
+	        "th><th>max</"
 	        "th><th>mean</th>"
 	        "<th>total us</th>%s%s</tr>\n",
 	        t->grouped ? "<th>groups</th><th>saved us</th>" : "",

@@ -64,6 +64,23 @@ if have xmllint; then
 	"$RINGSIDE" profile --plot "$scratch/plot.svg" "$trace" >/dev/null
 	ok "svg is well-formed" xmllint --noout "$scratch/plot.svg"
 fi
+if have chromium; then
+	# as wide as a phone: nothing but pictures is wider than the screen (they scroll in their own box), and the browser has nothing to complain of
+	cat >"$scratch/phone.html" <<-'END'
+		<!DOCTYPE html><body><iframe src="report.html" width="412" height="900"></iframe><script>
+		onload = () => {
+			const d = document.querySelector("iframe").contentDocument, wide = e => e.scrollWidth > e.clientWidth;
+			const boxes = [...d.querySelectorAll(".box")].filter(wide).length, pictures = [...d.querySelectorAll("figure")].filter(wide).length;
+			document.body.textContent = `page ${d.documentElement.scrollWidth} tables ${boxes} pictures ${pictures}`;
+		};
+		</script></body>
+	END
+	cp "$scratch/html" "$scratch/report.html"
+	timeout 60 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files --user-data-dir="$scratch/browser" --enable-logging=stderr \
+		--dump-dom "file://$scratch/phone.html" >"$scratch/dom" 2>"$scratch/err"
+	ok "a browser shows it on a phone" equal "$(grep -o 'page [0-9]* tables [0-9]* pictures [0-9]*' "$scratch/dom")" "page 412 tables 0 pictures 15"
+	ok "and has nothing to complain of" [ -z "$(grep CONSOLE "$scratch/err")" ]
+fi
 ok "no file is left behind" [ -z "$(find /tmp -maxdepth 1 -name 'ringside-plot.*' -newer "$trace" 2>/dev/null)" ]
 "$RINGSIDE" profile --format folded --by insn "$trace" >/dev/null 2>&1
 ok "folded has no tables to choose" equal $? 2
