@@ -564,30 +564,40 @@ static bool is_zero(const uint8_t *page)
 	return !memcmp(page, zero, PAGE_BYTES);
 }
 
+static void add_to_runs(struct checkpoint *cp, uint64_t page)
+{
+	struct page_run *run = cp->runs ? &cp->run[cp->runs - 1] : NULL;
+
+	if (!run || run->count == RUN_PAGES_MAX || run->first + run->count != page) {
+		run = &cp->run[cp->runs++];
+		*run = (struct page_run){ .first = page };
+	}
+	run->count++;
+}
+
 /* The pages that are not all zero, as runs. */
 static int find_runs(struct trace_writer *w, struct vm *vm, struct checkpoint *cp)
 {
-	uint64_t page, pages = vm_ram_size(vm) / PAGE_BYTES;
+	/* address space: only what is used is touched */
+	uint64_t pages = vm_ram_size(vm) / PAGE_BYTES, *used = malloc(pages * sizeof(*used));
 	const uint8_t *ram = vm_ram(vm);
-	struct page_run *run = NULL;
+	size_t count, i;
 
-	cp->run = malloc(pages * sizeof(*cp->run)); /* address space: only what is used is touched */
-	if (!cp->run)
+	cp->run = malloc(pages * sizeof(*cp->run));
+	if (!used || !cp->run) {
+		free(used);
 		return -ENOMEM;
-	for (page = 0; page < pages; page++) {
-		if (is_zero(ram + page * PAGE_BYTES)) {
-			run = NULL;
-			continue;
-		}
-		digest_page(w->digest, page, ram + page * PAGE_BYTES);
-		if (!run || run->count == RUN_PAGES_MAX) {
-			run = &cp->run[cp->runs++];
-			*run = (struct page_run){ .first = page };
-		}
-		run->count++;
 	}
-	for (run = cp->run; run < cp->run + cp->runs; run++)
-		run_hash(ram + run->first * PAGE_BYTES, run->count, run->hash);
+	count = vm_used_pages(vm, used);
+	for (i = 0; i < count; i++) {
+		if (is_zero(ram + used[i] * PAGE_BYTES))
+			continue;
+		digest_page(w->digest, used[i], ram + used[i] * PAGE_BYTES);
+		add_to_runs(cp, used[i]);
+	}
+	for (i = 0; i < cp->runs; i++)
+		run_hash(ram + cp->run[i].first * PAGE_BYTES, cp->run[i].count, cp->run[i].hash);
+	free(used);
 	return 0;
 }
 

@@ -260,6 +260,11 @@ size_t vm_take_compared(struct vm *vm, uint64_t *page)
 	return ram_take_written(&vm->ram, RAM_DIRTY_COMPARED, page);
 }
 
+size_t vm_used_pages(const struct vm *vm, uint64_t *page)
+{
+	return ram_used(&vm->ram, page);
+}
+
 void vm_write_page(struct vm *vm, uint64_t page, const uint8_t *bytes)
 {
 	BUG_ON(page >= vm->ram.pages);

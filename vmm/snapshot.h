@@ -41,6 +41,9 @@ void vm_translations_load(struct vm *vm, const uint64_t *words, size_t count);
  * makes checkpoints. The second is the same for whoever compares two VMs. */
 size_t vm_take_written(struct vm *vm, uint64_t *page);
 size_t vm_take_compared(struct vm *vm, uint64_t *page);
+/* Numbers of the pages that may hold anything but zeros; the same room. What was written through vm_ram() is among them after
+ * vm_snapshot_load() only. */
+size_t vm_used_pages(const struct vm *vm, uint64_t *page);
 void vm_write_page(struct vm *vm, uint64_t page, const uint8_t *bytes);
 
 /* What the plugged devices save (struct vm_input, save); 0 without any. */

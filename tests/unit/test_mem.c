@@ -254,6 +254,28 @@ static void digest_is_of_content_and_place(void **state)
 	assert_int_not_equal(ram_digest(&t->ram), 0);
 }
 
+/* Written, zero again, digested before or not: what may hold something is told, and nothing that cannot. */
+static void used_pages_are_known_unread(void **state)
+{
+	uint64_t page[MEMORY >> PAGE_SHIFT];
+	struct machine *t = *state;
+
+	ram_digest(&t->ram);
+	assert_int_equal(ram_used(&t->ram, page), 0);
+	poke(t, 0x5000, 7);
+	poke(t, MEMORY - 4, 7);
+	poke(t, 0x6000, 0);
+	assert_int_equal(ram_used(&t->ram, page), 3);
+	ram_digest(&t->ram);
+	assert_int_equal(ram_used(&t->ram, page), 2);
+	assert_int_equal(page[0], 5);
+	assert_int_equal(page[1], (MEMORY >> PAGE_SHIFT) - 1);
+	poke(t, 0x5000, 0);
+	assert_int_equal(ram_used(&t->ram, page), 2);
+	ram_digest(&t->ram);
+	assert_int_equal(ram_used(&t->ram, page), 1);
+}
+
 static void digest_values_are_fixed(void **state)
 {
 	static const uint8_t empty128[16] = { 0x99, 0xaa, 0x06, 0xd3, 0x01, 0x47, 0x98, 0xd8,
@@ -1105,6 +1127,7 @@ int main(void)
 		TEST(ram_any_range_is_safe),
 		TEST(ram_sizes),
 		TEST(digest_is_of_content_and_place),
+		TEST(used_pages_are_known_unread),
 		TEST(digest_values_are_fixed),
 		TEST(code_chunks),
 		TEST(identity_without_paging),

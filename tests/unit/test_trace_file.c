@@ -26,6 +26,7 @@
 #include "recorder/dbcheck.h"
 #include "recorder/trace.h"
 #include "tests/unit/synthetic.h"
+#include "vmm/snapshot.h"
 
 struct fixture {
 	char dir[64], path[128];
@@ -57,9 +58,10 @@ static const char *in_dir(const struct fixture *f, const char *name)
 	return path[turn % 4];
 }
 
-/* A machine with a little in its memory: two equal pages, one at the very end. */
+/* A machine with a little in its memory: two equal pages, one at the very end, one of zeros that was written. */
 static struct vm *make_vm(void)
 {
+	uint8_t page[3 * PAGE_BYTES] = { 0 };
 	struct vm_config config;
 	struct vm_error err;
 	struct vm *vm;
@@ -68,11 +70,16 @@ static struct vm *make_vm(void)
 	vm_config_init(&config);
 	config.memory = VM_MEMORY_MIN;
 	assert_int_equal(vm_create(&vm, &config, &err), 0);
+	vm_write_page(vm, 0x50, page);
+	page[PAGE_BYTES - 1] = 1;
+	vm_write_page(vm, VM_MEMORY_MIN / PAGE_BYTES - 1, page);
 	for (i = 0; i < 3 * PAGE_BYTES; i++)
-		vm_ram(vm)[0x100000 + i] = (uint8_t)(i * i >> 7);
-	memset(vm_ram(vm) + 0x8000, 0x55, PAGE_BYTES);
-	memset(vm_ram(vm) + 0xc000, 0x55, PAGE_BYTES);
-	vm_ram(vm)[VM_MEMORY_MIN - 1] = 1;
+		page[i] = (uint8_t)(i * i >> 7);
+	for (i = 0; i < 3; i++)
+		vm_write_page(vm, 0x100 + i, page + i * PAGE_BYTES);
+	memset(page, 0x55, PAGE_BYTES);
+	vm_write_page(vm, 0x8, page);
+	vm_write_page(vm, 0xc, page);
 	return vm;
 }
 

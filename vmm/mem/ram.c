@@ -233,3 +233,14 @@ size_t ram_take_written(struct ram *r, uint8_t bit, uint64_t *page)
 		r->cleaned(r->cleaned_self);
 	return n;
 }
+
+/* A page that was not written since the digest is what the digest took it for: zeros contribute nothing. */
+size_t ram_used(const struct ram *r, uint64_t *page)
+{
+	size_t n = 0;
+
+	for (uint64_t at = 0; at < r->pages; at++)
+		if (r->dirty[at] & RAM_DIRTY_DIGEST || r->page_hash[at])
+			page[n++] = at;
+	return n;
+}

@@ -63,5 +63,7 @@ void ram_mark_all_dirty(struct ram *r);
 /* The numbers of the pages written since the last call for this bit (RAM_DIRTY_*), ascending, into `page`, which has room for all pages;
  * returns how many. */
 size_t ram_take_written(struct ram *r, uint8_t bit, uint64_t *page);
+/* The numbers of the pages that may hold anything but zeros, found without reading them: a page that nobody touched costs nothing. As above. */
+size_t ram_used(const struct ram *r, uint64_t *page);
 
 #endif
