@@ -155,6 +155,7 @@ static int print_json(const struct calibration *c, uint64_t hz, bool insns, unsi
 
 static int run_calibrate(const struct calibrate_cli *cli)
 {
+	const struct host_moment begin = host_moment();
 	uint64_t samples = SAMPLES_DEFAULT, hz;
 	struct calibration c;
 	unsigned each;
@@ -165,7 +166,7 @@ static int run_calibrate(const struct calibrate_cli *cli)
 		return tool_error(TOOL_USAGE, "--format %s: must be text or json", cli->format);
 	if (calibrate(&c, (unsigned)samples, true))
 		return tool_error(TOOL_HOST, "out of memory");
-	hz = host_tsc_hz();
+	hz = host_tsc_hz(&begin);
 	each = cli->samples ? (unsigned)samples : INSN_SAMPLES_DEFAULT;
 	if (options_choice(cli->format, "text", "json") == 1)
 		return print_json(&c, hz, cli->insns, each);

@@ -185,12 +185,13 @@ static void print_measured_json(const struct measure_result *r)
 static int measure_trace(struct replay_cli *cli, const char *path)
 {
 	enum engine_kind engine = cli->engine.engine ? tool_engine(&cli->engine, ENGINE_TRANSLATE) : ENGINE_TRANSLATE;
+	const struct host_moment begin = host_moment();
 	struct measure_options options = {
 		.engine = cli->engine.engine ? &engine : NULL,
 		.hardfaults = options_choice(cli->trap, "call", "fault") == 1,
 		.progress = on_progress,
 		.self = cli,
-		.tsc_hz = host_tsc_hz(),
+		.tsc_hz = host_tsc_hz(&begin),
 	};
 	struct measure_result result;
 	struct vm_error err;

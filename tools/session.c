@@ -191,6 +191,7 @@ int session_open(struct session *s, const struct machine_options *m, const struc
 	int rc;
 
 	memset(s, 0, sizeof(*s));
+	s->opened = host_moment();
 	s->in_lockstep = tool_lockstep(&m->engine, &s->lockstep);
 	if (m->mark && lines_open(&s->marks, m->mark, &err))
 		return tool_error(TOOL_USAGE, "--mark %s", err.text);
@@ -231,6 +232,7 @@ int session_open_at(struct session *s, const struct machine_options *m, const st
 	int rc;
 
 	memset(s, 0, sizeof(*s));
+	s->opened = host_moment();
 	if (m->mark && lines_open(&s->marks, m->mark, &err))
 		return tool_error(TOOL_USAGE, "--mark %s", err.text);
 	s->in_lockstep = tool_lockstep(&m->engine, &s->lockstep);

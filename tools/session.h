@@ -30,6 +30,7 @@ struct session {
 	struct perf *perf;                    /* counts while it runs, by layer; NULL: nothing does */
 	struct vm_observer observer, watched; /* ours, around the one that was asked for */
 	const struct trace_writer *writer;    /* of a recording, for progress; NULL without */
+	struct host_moment opened;            /* loading a guest takes long enough to measure the cycle counter by */
 	struct progress progress;
 	uint64_t shown_ns, shown_icount; /* when the line of progress was written */
 	bool quit;                       /* the run is to end at its present moment */

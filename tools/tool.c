@@ -12,6 +12,8 @@
 
 #include "tools/tool.h"
 
+#define TSC_MEASURED_NS 20000000u
+
 int tool_error(int status, const char *fmt, ...)
 {
 	va_list args;
@@ -145,10 +147,11 @@ uint64_t host_cpu_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
-/* Both clocks at one moment: of a few tries, the one with the least time between the two readings of the cycle counter. */
-static uint64_t read_both(uint64_t *ns)
+/* Of a few tries, the one with the least time between the two readings of the cycle counter. */
+struct host_moment host_moment(void)
 {
-	uint64_t cycles = 0, least = UINT64_MAX;
+	struct host_moment m = { 0, 0 };
+	uint64_t least = UINT64_MAX;
 
 	for (int i = 0; i < 10; i++) {
 		uint64_t before = __rdtsc(), now = host_now_ns(), took = __rdtsc() - before;
@@ -156,20 +159,20 @@ static uint64_t read_both(uint64_t *ns)
 		if (took >= least)
 			continue;
 		least = took;
-		cycles = before + took / 2;
-		*ns = now;
+		m = (struct host_moment){ before + took / 2, now };
 	}
-	return cycles;
+	return m;
 }
 
-uint64_t host_tsc_hz(void)
+uint64_t host_tsc_hz(const struct host_moment *since)
 {
-	const struct timespec pause = { 0, 20000000 };
-	uint64_t ns0 = 0, ns1 = 0, cycles = read_both(&ns0);
+	uint64_t passed = host_now_ns() - since->ns;
+	struct host_moment m;
 
-	nanosleep(&pause, NULL);
-	cycles = read_both(&ns1) - cycles;
-	return ns1 > ns0 ? (uint64_t)((double)cycles * 1e9 / (double)(ns1 - ns0)) : 0;
+	if (passed < TSC_MEASURED_NS)
+		nanosleep(&(struct timespec){ 0, (long)(TSC_MEASURED_NS - passed) }, NULL);
+	m = host_moment();
+	return m.ns > since->ns ? (uint64_t)((double)(m.cycles - since->cycles) * 1e9 / (double)(m.ns - since->ns)) : 0;
 }
 
 void host_cpu_name(char *out, size_t size)

@@ -51,8 +51,13 @@ void progress_end(struct progress *p);
 
 uint64_t host_now_ns(void);
 uint64_t host_cpu_ns(void); /* processor time of this thread */
-/* Rate of the cycle counter, measured in about 20 ms; 0 when there is none. */
-uint64_t host_tsc_hz(void);
+/* Both clocks at one moment. */
+struct host_moment {
+	uint64_t cycles, ns;
+};
+struct host_moment host_moment(void);
+/* Rate of the cycle counter, measured from `since` to now: at least 20 ms, which it waits for; 0 when there is none. */
+uint64_t host_tsc_hz(const struct host_moment *since);
 void host_cpu_name(char *out, size_t size);
 
 #endif
