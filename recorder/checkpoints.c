@@ -20,8 +20,8 @@
 #include "vmm/bug.h"
 #include "vmm/snapshot.h"
 
-#define PART_PAGES 2048   /* 8 MiB */
-#define PARTS_MAX 8       /* on their way at most */
+#define PART_PAGES 256    /* 1 MiB: stored before the ring of events is full again */
+#define PARTS_MAX 64      /* on their way at most */
 #define BYTES_A_PAGE 1500 /* a guess, until there are figures */
 #define DB_PAGE 4096u
 #define DEAR_PART 32   /* of what is allowed in all: a price above that is high */

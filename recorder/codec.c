@@ -635,8 +635,6 @@ void resume_free(struct resume *r)
 	*r = (struct resume){ 0 };
 }
 
-#define PACK_LEVEL 5
-
 int codec_pack_pages(struct codec *c, uint64_t first, const uint8_t *pages, uint32_t count, struct bytes *out)
 {
 	uint8_t key[SEQ_KEY_BYTES];
@@ -647,7 +645,6 @@ int codec_pack_pages(struct codec *c, uint64_t first, const uint8_t *pages, uint
 		                  .head_len = sizeof(count),
 		                  .payload = pages,
 		                  .payload_len = (size_t)count * PAGE_BYTES,
-		                  .level = PACK_LEVEL,
 		                  .compress = true };
 
 	seq_key(key, first);
@@ -857,14 +854,18 @@ int codec_unpack_events(struct codec *c, uint64_t seq, const void *value, size_t
 
 static const uint8_t costs_shape[] = { WIRE_SCALAR, WIRE_REPEATED };
 
-/* One byte of one phase of every event; false when all are zero. */
-static bool fill_plane(uint8_t *plane, const struct event_cost *costs, uint32_t count, unsigned phase, unsigned byte)
+/* The four planes of one phase, each event's cost read once; returns what bits there are in any of them. */
+static uint32_t fill_planes(uint8_t *plane, const struct event_cost *costs, uint32_t count, unsigned phase)
 {
-	uint8_t any = 0;
-	uint32_t i;
+	uint32_t any = 0;
 
-	for (i = 0; i < count; i++)
-		any |= plane[i] = (uint8_t)(costs[i].cycles[phase] >> (8 * byte));
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t cycles = costs[i].cycles[phase];
+
+		any |= cycles;
+		for (unsigned byte = 0; byte < 4; byte++)
+			plane[byte * TRACE_CHUNK_EVENTS + i] = (uint8_t)(cycles >> (8 * byte));
+	}
 	return any;
 }
 
@@ -873,12 +874,15 @@ int codec_pack_costs(struct codec *c, uint64_t seq, const struct event_cost *cos
 	ProtobufCBinaryData planes[PLANES];
 	Trace__CostChunk m = TRACE__COST_CHUNK__INIT;
 	uint8_t key[SEQ_KEY_BYTES];
+	uint32_t any = 0;
 	unsigned i;
 
 	BUG_ON(!count || count > TRACE_CHUNK_EVENTS);
 	for (i = 0; i < PLANES; i++) {
 		planes[i].data = c->planes + (size_t)i * TRACE_CHUNK_EVENTS;
-		planes[i].len = fill_plane(planes[i].data, costs, count, i / 4, i % 4) ? count : 0;
+		if (i % 4 == 0)
+			any = fill_planes(planes[i].data, costs, count, i / 4);
+		planes[i].len = any >> (8 * (i % 4)) & 0xff ? count : 0;
 	}
 	m.count = count;
 	m.n_plane = PLANES;

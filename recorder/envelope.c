@@ -117,7 +117,7 @@ static size_t compress(struct envelope *e, const struct envelope_in *in, uint8_t
 	size_t from = 0, at = 0;
 
 	ZSTD_CCtx_reset(e->pack, ZSTD_reset_session_only);
-	ZSTD_CCtx_setParameter(e->pack, ZSTD_c_compressionLevel, in->level ? in->level : ZSTD_LEVEL);
+	ZSTD_CCtx_setParameter(e->pack, ZSTD_c_compressionLevel, ZSTD_LEVEL);
 	ZSTD_CCtx_setPledgedSrcSize(e->pack, in->payload_len);
 	while (in->sections && wire_next(payload, in->payload_len, &at, &field)) {
 		if (at - field.data < SECTION_MIN)

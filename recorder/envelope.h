@@ -55,7 +55,6 @@ struct envelope_in {
 	size_t head_len;
 	const void *payload;
 	size_t payload_len;
-	int level;     /* of compression; 0 = the fast default */
 	bool compress; /* stored plain all the same where that is shorter */
 	bool sections; /* payload is a protobuf message: begin a compression block with each longer field */
 };

@@ -40,7 +40,7 @@
 #include "vmm/debug.h"
 #include "vmm/snapshot.h"
 
-#define RING (2 * TRACE_CHUNK_EVENTS) /* slots, a power of two */
+#define RING (4 * TRACE_CHUNK_EVENTS) /* slots, a power of two */
 #define BLOBS_MAX (64u << 20)         /* blob bytes on their way at most */
 #define COMMIT_MS 100
 #define RUNS_PER_COMMIT 64
@@ -60,6 +60,7 @@ struct console {
 struct open_chunk {
 	uint64_t seq; /* of its first event: its key */
 	uint32_t count;
+	uint32_t added; /* of them since the last commit */
 	size_t blob_bytes;
 	size_t event_len, cost_len; /* of its values in the file; 0: not there yet */
 };
@@ -97,7 +98,7 @@ struct trace_writer {
 	struct trace_meta committed; /* of what is in the file */
 	uint64_t commits, console_batches;
 	unsigned commit_ms;
-	bool stored_part; /* of a checkpoint, the last time around: there may be another */
+	uint64_t commit_due_ns; /* since start */
 	struct timespec start;
 	struct open_chunk chunk;
 	struct event_cost *costs;
@@ -332,6 +333,7 @@ static int encode_slot(struct trace_writer *w, struct slot *slot, struct vm_erro
 	if (codec_events_add(w->codec, &slot->ev))
 		return out_of_memory(err);
 	w->costs[c->count++] = slot->cost;
+	c->added++;
 	w->meta.icount = slot->ev.icount;
 	w->meta.complete = slot->ev.kind == EV_END;
 	if (slot->ev.blob_len) {
@@ -342,8 +344,8 @@ static int encode_slot(struct trace_writer *w, struct slot *slot, struct vm_erro
 	return 0;
 }
 
-/* Encodes the ring's slots from tail on, until the open chunk is full, and gives them back. *count may be 0. */
-static int encode_slots(struct trace_writer *w, uint32_t *count, struct vm_error *err)
+/* Encodes the ring's slots from tail on, until the open chunk is full, and gives them back. */
+static int encode_slots(struct trace_writer *w, struct vm_error *err)
 {
 	uint64_t tail = atomic_load(&w->tail), head = atomic_load_explicit(&w->head, memory_order_acquire);
 	uint32_t n = 0;
@@ -357,7 +359,6 @@ static int encode_slots(struct trace_writer *w, uint32_t *count, struct vm_error
 			break;
 		n++;
 	}
-	*count = n;
 	atomic_store(&w->tail, tail + n);
 	pthread_mutex_lock(&w->lock);
 	pthread_cond_signal(&w->room);
@@ -365,8 +366,8 @@ static int encode_slots(struct trace_writer *w, uint32_t *count, struct vm_error
 	return rc;
 }
 
-/* The open chunk as it is now, `added` events longer than in the file. */
-static int pack_chunk(struct trace_writer *w, uint32_t added, struct batch *b, struct vm_error *err)
+/* The open chunk as it is now. */
+static int pack_chunk(struct trace_writer *w, struct batch *b, struct vm_error *err)
 {
 	struct open_chunk *c = &w->chunk;
 	bool first = !c->event_len;
@@ -375,11 +376,12 @@ static int pack_chunk(struct trace_writer *w, uint32_t added, struct batch *b, s
 	if (codec_events_finish(w->codec, c->seq, w->meta.icount, &w->event_value) ||
 	    codec_pack_costs(w->codec, c->seq, w->costs, c->count, &w->cost_value))
 		return out_of_memory(err);
-	w->meta.events += added;
+	w->meta.events += c->added;
 	w->meta.event_bytes += w->event_value.len - c->event_len;
 	w->meta.cost_bytes += w->cost_value.len - c->cost_len;
 	c->event_len = w->event_value.len;
 	c->cost_len = w->cost_value.len;
+	c->added = 0;
 	seq_key(b->seq_key, c->seq);
 	batch_add(b, DB_EVENTS, b->seq_key, SEQ_KEY_BYTES, &w->event_value, first);
 	batch_add(b, DB_COSTS, b->seq_key, SEQ_KEY_BYTES, &w->cost_value, first);
@@ -461,24 +463,34 @@ static int commit_with_summary(struct trace_writer *w, struct batch *b, struct v
 	return 0;
 }
 
-/* One commit: the open chunk and what belongs to it. *more: something was packed, so there may be more to pack. */
-static int pack_once(struct trace_writer *w, bool *more, struct vm_error *err)
+/* The open chunk and what belongs to it. *any: there was something. */
+static int commit_open(struct trace_writer *w, bool *any, struct vm_error *err)
 {
 	struct batch b = { .count = 0 };
-	uint32_t count = 0;
-	int rc;
+	int rc = w->chunk.added ? pack_chunk(w, &b, err) : 0;
 
-	w->stored_part = false;
-	rc = encode_slots(w, &count, err);
-	if (!rc && count)
-		rc = pack_chunk(w, count, &b, err);
 	if (!rc)
 		rc = pack_console(w, &b, err);
+	*any = b.count;
 	if (!rc && b.count)
 		rc = commit_with_summary(w, &b, err);
+	w->commit_due_ns = elapsed_ns(&w->start) + w->commit_ms * 1000000ull;
+	return rc;
+}
+
+/* What waits in the ring goes first, then one part of a checkpoint: the ring must not fill meanwhile. *more: there may be
+ * more to do. */
+static int pack_once(struct trace_writer *w, bool due, bool *more, struct vm_error *err)
+{
+	bool committed = false, stored = false, full;
+	int rc = encode_slots(w, err);
+
+	full = chunk_is_full(&w->chunk);
+	if (!rc && (due || full || elapsed_ns(&w->start) >= w->commit_due_ns))
+		rc = commit_open(w, &committed, err);
 	if (!rc && w->checkpoints)
-		rc = checkpoints_store(w->checkpoints, w->db, w->codec, w->meta.events, &w->stored_part, err);
-	*more = !rc && (b.count || w->stored_part);
+		rc = checkpoints_store(w->checkpoints, w->db, w->codec, w->meta.events, &stored, err);
+	*more = !rc && (full || stored || (due && committed));
 	return rc;
 }
 
@@ -490,24 +502,20 @@ static uint64_t thread_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-static struct timespec deadline(unsigned ms)
+static struct timespec moment_after(const struct timespec *start, uint64_t ns)
 {
-	struct timespec t;
+	struct timespec t = *start;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += ms / 1000;
-	t.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000;
-	}
+	ns += (uint64_t)t.tv_nsec;
+	t.tv_sec += (time_t)(ns / 1000000000);
+	t.tv_nsec = (long)(ns % 1000000000);
 	return t;
 }
 
 /* Until there is a chunk's worth, or it is time, or the run is over; false then. */
 static bool wait_for_work(struct trace_writer *w)
 {
-	struct timespec until = deadline(w->commit_ms);
+	struct timespec until = moment_after(&w->start, w->commit_due_ns);
 	bool go_on;
 	int rc = 0;
 
@@ -530,8 +538,8 @@ static void *pack_thread(void *self)
 	do {
 		go_on = wait_for_work(w);
 		do
-			rc = pack_once(w, &more, &err);
-		while (more && (!go_on || chunk_is_full(&w->chunk) || w->stored_part));
+			rc = pack_once(w, !go_on, &more, &err);
+		while (more);
 		atomic_store_explicit(&w->stat_pack_ns, thread_ns(), memory_order_relaxed);
 	} while (go_on && !rc);
 	if (rc)
@@ -804,6 +812,7 @@ int trace_writer_create(struct trace_writer **out, const char *path, const struc
 	rc = rc ? rc : store_header(w, err);
 	rc = rc ? rc : store_checkpoint(w, vm, err);
 	clock_gettime(CLOCK_MONOTONIC, &w->start);
+	w->commit_due_ns = w->commit_ms * 1000000ull;
 	rc = rc ? rc : start_thread(w, err);
 	if (rc) {
 		if (w->db)
