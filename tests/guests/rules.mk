@@ -32,7 +32,29 @@ $(GUEST_OUT)/$(1).elf: $(call guest_objects,$(1)) $(GUEST_LIB_OBJECTS) $(GUEST_D
 endef
 $(foreach g,$(filter-out demo,$(GUEST_NAMES)),$(eval $(call guest_rule,$(g))))
 
+# Some of them once more into lines/, for debuggers: every line of C is one piece of code, and a call is a call.
+LINE_GUESTS := demo exc gates paging rep smc step tasks timer
+GUESTS += $(LINE_GUESTS:%=$(GUEST_OUT)/lines/%.elf)
+line_objects = $(patsubst $(GUEST_OUT)/obj/%,$(GUEST_OUT)/lines/obj/%,$(call guest_objects,$(1)))
+
+$(GUEST_OUT)/lines/obj/%.c.o: $(GUEST_DIR)/%.c
+	@mkdir -p $(@D)
+	$(GUEST_CC) $(GUEST_CFLAGS) -O0 -MMD -MP -c $< -o $@
+
+$(GUEST_OUT)/lines/obj/%.S.o: $(GUEST_DIR)/%.S
+	@mkdir -p $(@D)
+	$(GUEST_CC) $(GUEST_CFLAGS) -MMD -MP -c $< -o $@
+
+$(GUEST_OUT)/lines/demo.elf: $(call line_objects,demo) $(GUEST_DIR)/demo/demo.ld
+	$(GUEST_LD) -m elf_i386 --no-warn-rwx-segments -T $(GUEST_DIR)/demo/demo.ld -o $@ $(call line_objects,demo)
+
+define line_guest_rule
+$(GUEST_OUT)/lines/$(1).elf: $(call line_objects,$(1)) $(call line_objects,lib) $(GUEST_DIR)/lib/guest.ld
+	$(GUEST_LD) -m elf_i386 --no-warn-rwx-segments -T $(GUEST_DIR)/lib/guest.ld -o $$@ $(call line_objects,lib) $(call line_objects,$(1))
+endef
+$(foreach g,$(filter-out demo,$(LINE_GUESTS)),$(eval $(call line_guest_rule,$(g))))
+
 .PHONY: guest-elfs
 guest-elfs: $(GUESTS)
 
--include $(patsubst %.o,%.d,$(foreach g,lib $(GUEST_NAMES),$(call guest_objects,$(g))))
+-include $(patsubst %.o,%.d,$(foreach g,lib $(GUEST_NAMES),$(call guest_objects,$(g)) $(call line_objects,$(g))))

@@ -115,7 +115,7 @@ segment_base:
 	pop %ecx
 	ret
 
-/* u32 cpu_run(struct ctx *c) */
+/* u32 cpu_run(struct ctx *c). It returns where it was called from as a function does, at a RET of its own: debuggers look for that. */
 	.globl cpu_run
 	.type cpu_run, @function
 cpu_run:
@@ -131,13 +131,23 @@ cpu_run:
 	mov %esp, run_esp
 	mov %esp, main_tss + 4
 	testl $0x20000, 52(%edx)
-	jnz enter_v86
+	jnz .Lenter_v86
 	testl $3, 48(%edx)
-	jz enter_cpl0
+	jz .Lenter_cpl0
 	push 60(%edx)
 	push 56(%edx)
-	jmp enter
-enter_v86:
+	jmp .Lenter
+.Lover:
+	pop run_esp
+	pop run_ctx
+	popf
+	pop %ebp
+	pop %edi
+	pop %esi
+	pop %ebx
+	cld
+	ret
+.Lenter_v86:
 	push 28(%edx)
 	push 32(%edx)
 	push 40(%edx)
@@ -149,10 +159,10 @@ enter_v86:
 	push 44(%edx)
 	call load_gprs
 	jmp iret_to_code
-enter_cpl0:
+.Lenter_cpl0:
 	mov 60(%edx), %ss
 	mov 56(%edx), %esp
-enter:
+.Lenter:
 	push 52(%edx)
 	push 48(%edx)
 	push 44(%edx)
@@ -183,15 +193,7 @@ load_gprs:
 run_over:
 	mov 4(%esp), %eax
 	mov run_esp, %esp
-	pop run_esp
-	pop run_ctx
-	popf
-	pop %ebp
-	pop %edi
-	pop %esi
-	pop %ebx
-	cld
-	ret
+	jmp .Lover
 	.size run_over, . - run_over
 
 	.bss
