@@ -458,15 +458,40 @@ const char *profile_by_name(enum profile_by by)
 	return groupings[by].name;
 }
 
-size_t profile_row_callers(const struct profile_table *t, const struct profile_row *row, uint32_t *addresses, size_t room)
+static size_t cell_callers(const struct profile *p, const struct cell *c, uint32_t *addresses, size_t room)
 {
-	const struct profile *p = t->profile;
-	uint32_t node = p->callers ? (uint32_t)p->cells[row->cell].key.other : 0;
+	uint32_t node = p->callers ? (uint32_t)c->key.other : 0;
 	size_t n = 0;
 
 	while (node && n < room)
 		addresses[n++] = samples_node(p->callers, node, &node);
 	return n;
+}
+
+size_t profile_row_callers(const struct profile_table *t, const struct profile_row *row, uint32_t *addresses, size_t room)
+{
+	return cell_callers(t->profile, &t->profile->cells[row->cell], addresses, room);
+}
+
+int profile_each_path(const struct profile *p, profile_path_fn *fn, void *self)
+{
+	int rc = 0;
+
+	BUG_ON(p->facet != FACET_CALLER);
+	for (size_t i = 0; !rc && i < p->cell_count; i++) {
+		const struct cell *c = &p->cells[i];
+		uint32_t callers[PROFILE_PATH_MAX];
+		struct profile_path path = {
+			.address = c->key.rip, .user = c->key.flags & CELL_USER, .count = c->count, .callers = callers
+		};
+
+		if (!takes_synchronous(&c->key))
+			continue;
+		memcpy(path.phases, c->phases, sizeof(path.phases));
+		path.caller_count = cell_callers(p, c, callers, PROFILE_PATH_MAX);
+		rc = fn(self, &path);
+	}
+	return rc;
 }
 
 /* "a < b < c", as far as there is room. */

@@ -169,6 +169,19 @@ struct profile_id {
 /* Of a row by caller: the return addresses, innermost first; how many. */
 size_t profile_row_callers(const struct profile_table *t, const struct profile_row *row, uint32_t *addresses,
                            size_t room);
+/* All events at one address for which the same functions had been called from the same places: finer than any table. */
+struct profile_path {
+	uint64_t address;
+	bool user;
+	uint64_t count;
+	uint64_t phases[PH_MAX];
+	const uint32_t *callers; /* return addresses, innermost first */
+	size_t caller_count;
+};
+#define PROFILE_PATH_MAX 64 /* callers; those further out are left out */
+/* Of a profile by caller, what profile_synchronous() is. Return nonzero to stop: it is passed back. */
+typedef int profile_path_fn(void *self, const struct profile_path *path);
+int profile_each_path(const struct profile *p, profile_path_fn *fn, void *self);
 void profile_row_id(const struct profile_table *t, const struct profile_row *row, struct profile_id *out);
 
 #endif

@@ -378,7 +378,7 @@ static int plan_callers(struct profile_plan *plan, const struct samples *samples
 {
 	bool known = samples && samples_info(samples)->nodes;
 
-	if (known && plan->report == report_folded)
+	if (known && (plan->report == report_folded || plan->report == report_callgrind))
 		plan->by[0] = BY_CALLER;
 	for (size_t i = 0; i < plan->by_count && !known; i++)
 		if (plan->by[i] == BY_CALLER)

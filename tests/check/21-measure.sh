@@ -40,6 +40,29 @@ chain --format folded >"$scratch/folded"
 ok "stacks have the callers" grep -qE '^run;VMM;([^;]+;)*chain_outer;chain_middle;count_chained_15;in pio;emulate ' "$scratch/folded"
 ok "and add up to the run" equal "$(awk '{ sum += $NF } END { printf "%.0f", sum }' "$scratch/folded")" "$(jq .run_cycles "$scratch/profile")"
 
+# callgrind: what is a function's own adds up to the whole, and nobody costs less than the calls to it, nor more than the whole
+chain --format callgrind >"$scratch/callgrind"
+awk '
+	/^summary:/ { whole = $2 }
+	/^fn=/ { fn = substr($0, 4) }
+	/^cfn=/ { to = substr($0, 5) }
+	/^calls=/ { call = 1; next }
+	/^0x/ { cost[fn] += $2; if (call) { calls[to] += $2; edges++ } else own += $2; call = 0 }
+	END {
+		for (f in calls) if (calls[f] > cost[f]) bad = bad " " f
+		for (f in cost) if (cost[f] > whole) bad = bad " " f
+		print (own == whole), (edges > 1), bad
+	}' "$scratch/callgrind" >"$scratch/sums"
+ok "callgrind: the sums are consistent" equal "$(cat "$scratch/sums")" "1 1 "
+if command -v callgrind_annotate >/dev/null; then
+	callgrind_annotate --inclusive=yes --show=Count --sort=Count --threshold=100 "$scratch/callgrind" >"$scratch/annotated" 2>"$scratch/err"
+	ok "callgrind_annotate has a chain with all it called" equal "$(grep -oE '^ *15 .*guest:(chain_outer|chain_middle|count_chained_15) ' "$scratch/annotated" | grep -oE '[a-z_0-9]+ $' | sort | tr -d '\n')" "chain_middle chain_outer count_chained_15 "
+	callgrind_annotate --tree=calling --show=Count --sort=Count --threshold=100 "$scratch/callgrind" >"$scratch/annotated" 2>"$scratch/err"
+	ok "and whom it called how often" grep -qE '15 .*>   guest:count_chained_15 \(15x\)' "$scratch/annotated"
+else
+	echo "without callgrind_annotate: not checked"
+fi
+
 measure 2 --engine interp "$trace"
 ok "again, replacing what there was" equal $? 0
 profile
