@@ -4,13 +4,14 @@
 # Called by make before anything looks for a compiler.
 set -eu
 
-# in lines: build, report, tests, lint, guests
+# in lines: build, report, tests, lint, guests, bench
 packages="gcc make libc6-dev libzydis-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler libzstd-dev libxxhash-dev libcjson-dev
 	libpopt-dev libelf-dev liblzma-dev zlib1g-dev
 	gnuplot-nox
 	gdb gcc-multilib libcmocka-dev jq lmdb-utils clang libclang-rt-dev protobuf-compiler
 	clang-format clang-tidy cppcheck
-	perl-base gzip xz-utils"
+	perl-base gzip xz-utils
+	time"
 
 fail() { echo "ringside: setup: $*" >&2; exit 5; }
 
