@@ -13,6 +13,7 @@
 
 #include "profiler/stats.h"
 #include "tools/calibrate.h"
+#include "tools/perf.h"
 #include "vmm/engine/codebuf.h"
 #include "vmm/engine/hardfault.h"
 
@@ -145,22 +146,13 @@ static const struct {
 };
 _Static_assert(sizeof(constants) / sizeof(*constants) <= CALIBRATED_MAX, "room for all");
 
-static int open_perf(uint32_t type, uint64_t config)
-{
-	struct perf_event_attr attr = {
-		.type = type, .size = sizeof(attr), .config = config, .exclude_kernel = 1, .exclude_hv = 1
-	};
-
-	return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
-}
-
 static void prepare_perf(struct bench *b)
 {
 	void *page;
 
-	b->perf_fd = open_perf(PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES);
+	b->perf_fd = perf_open(PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES, -1, PERF_OPEN_USER);
 	if (b->perf_fd < 0) {
-		b->perf_fd = open_perf(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK);
+		b->perf_fd = perf_open(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK, -1, PERF_OPEN_USER);
 		return;
 	}
 	page = mmap(NULL, (size_t)getpagesize(), PROT_READ, MAP_SHARED, b->perf_fd, 0);

@@ -29,14 +29,13 @@ static const struct {
 	{ "task-clock-ns", "software", PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK },
 };
 
-/* -1: the counter leads a group of its own. */
-static int open_counter(uint32_t type, uint64_t config, bool user_only, int group)
+int perf_open(uint32_t type, uint64_t config, int group, unsigned flags)
 {
 	struct perf_event_attr attr = { .type = type, .size = sizeof(attr), .config = config };
 
-	attr.exclude_kernel = user_only;
+	attr.exclude_kernel = (flags & PERF_OPEN_USER) != 0;
 	attr.exclude_hv = 1;
-	attr.read_format = PERF_FORMAT_GROUP;
+	attr.read_format = flags & PERF_OPEN_GROUP ? PERF_FORMAT_GROUP : 0;
 	return (int)syscall(SYS_perf_event_open, &attr, 0, -1, group, PERF_FLAG_FD_CLOEXEC);
 }
 
@@ -105,6 +104,11 @@ static void map_counter(struct perf_counter *c)
 	c->user_read = c->page && c->page->cap_user_rdpmc && c->page->index;
 }
 
+static unsigned how(const struct perf *p)
+{
+	return PERF_OPEN_GROUP | (p->user_only ? PERF_OPEN_USER : 0);
+}
+
 static void start_counter(struct perf *p, int i)
 {
 	struct perf_counter *c = &p->counters[i];
@@ -112,10 +116,10 @@ static void start_counter(struct perf *p, int i)
 
 	c->name = table[i].name;
 	c->source = table[i].source;
-	c->fd = open_counter(table[i].type, table[i].config, p->user_only, group);
+	c->fd = perf_open(table[i].type, table[i].config, group, how(p));
 	if (c->fd < 0 && !p->user_only && (errno == EACCES || errno == EPERM)) {
 		p->user_only = true;
-		c->fd = open_counter(table[i].type, table[i].config, true, group);
+		c->fd = perf_open(table[i].type, table[i].config, group, how(p));
 	}
 	if (c->fd >= 0 && is_hardware(i))
 		map_counter(c);

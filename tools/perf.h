@@ -46,6 +46,13 @@ struct perf {
 	uint64_t read_ns; /* what one took, on average */
 };
 
+/* A counter of this thread: type and config as of perf_event_open(2), group -1 or the leader's descriptor, flags PERF_OPEN_*. A descriptor or -1 with errno. */
+enum {
+	PERF_OPEN_USER = 1 << 0,  /* without the kernel's own share */
+	PERF_OPEN_GROUP = 1 << 1, /* reads give the whole group */
+};
+int perf_open(uint32_t type, uint64_t config, int group, unsigned flags);
+
 /* The first layer is PERF_VMM. */
 void perf_start(struct perf *p);
 /* From here on it is this layer's; returns the one before. */
