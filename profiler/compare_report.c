@@ -263,14 +263,6 @@ int compare_markdown(FILE *out, const struct compare *c, size_t limit)
 
 /* ---- JSON ---------------------------------------------------------------------------------------------------- */
 
-static void json_text(cJSON *object, const char *name, const char *text)
-{
-	char clean[4096];
-
-	report_clean(clean, sizeof(clean), text);
-	cJSON_AddStringToObject(object, name, clean);
-}
-
 static void json_side(cJSON *root, const struct compare *c, int s)
 {
 	const struct compare_side *side = c->side[s];
@@ -285,9 +277,9 @@ static void json_side(cJSON *root, const struct compare *c, int s)
 	}
 	snprintf(digest, sizeof(digest), "%016" PRIx64, m->digest);
 	cJSON_AddStringToObject(object, "digest", digest);
-	json_text(object, "writer", m->writer);
-	json_text(object, "engine", m->engine);
-	json_text(object, "host", m->host);
+	report_add_text(object, "writer", m->writer);
+	report_add_text(object, "engine", m->engine);
+	report_add_text(object, "host", m->host);
 	cJSON_AddStringToObject(object, "model", report_model_name(m));
 	cJSON_AddNumberToObject(object, "events", (double)m->events);
 	cJSON_AddNumberToObject(object, "icount", (double)m->icount);
@@ -309,7 +301,7 @@ static cJSON *json_row(cJSON *list, const struct compare_row *row)
 
 	cJSON_AddItemToArray(list, object);
 	cJSON_AddStringToObject(object, "by", row->by);
-	json_text(object, "row", row->name);
+	report_add_text(object, "row", row->name);
 	return object;
 }
 

@@ -78,5 +78,7 @@ int report_callgrind(FILE *out, const struct report *r);
 /* For the other JSON reports: prints root and a newline, and frees root whatever comes of it. 0, -ENOMEM or -EIO. */
 struct cJSON;
 int report_put_json(FILE *out, struct cJSON *root);
+/* A member with a string from a trace, cleaned. */
+void report_add_text(struct cJSON *object, const char *name, const char *text);
 
 #endif

@@ -14,7 +14,7 @@ static void add_u64(cJSON *object, const char *name, uint64_t value)
 	cJSON_AddNumberToObject(object, name, (double)value);
 }
 
-static void add_text(cJSON *object, const char *name, const char *text)
+void report_add_text(struct cJSON *object, const char *name, const char *text)
 {
 	char clean[4096];
 
@@ -30,7 +30,7 @@ static void add_host_costs(cJSON *trace, const struct trace_meta *m)
 		cJSON *item = cJSON_CreateObject();
 
 		cJSON_AddItemToArray(list, item);
-		add_text(item, "name", m->host_costs[i].name);
+		report_add_text(item, "name", m->host_costs[i].name);
 		add_u64(item, "min", m->host_costs[i].min);
 		add_u64(item, "median", m->host_costs[i].median);
 		add_u64(item, "p95", m->host_costs[i].p95);
@@ -45,23 +45,23 @@ static void add_trace(cJSON *root, const struct report *r)
 	char digest[20];
 
 	snprintf(digest, sizeof(digest), "%016llx", (unsigned long long)m->digest);
-	add_text(trace, "path", r->path);
+	report_add_text(trace, "path", r->path);
 	cJSON_AddStringToObject(trace, "digest", digest);
-	add_text(trace, "writer", m->writer);
-	add_text(trace, "engine", m->engine);
+	report_add_text(trace, "writer", m->writer);
+	report_add_text(trace, "engine", m->engine);
 	cJSON_AddStringToObject(trace, "trap", vm_trap_name(m->config.trap));
-	add_text(trace, "cpu_model", m->cpu_model);
+	report_add_text(trace, "cpu_model", m->cpu_model);
 	cJSON_AddStringToObject(trace, "model", report_model_name(m));
 	cJSON_AddStringToObject(trace, "sensitive", report_policy_name(m));
 	add_u64(trace, "memory", m->config.memory);
-	add_text(trace, "command_line", m->command_line);
+	report_add_text(trace, "command_line", m->command_line);
 	cJSON_AddBoolToObject(trace, "complete", m->complete);
 	add_u64(trace, "events", m->events);
 	add_u64(trace, "icount", m->icount);
 	add_u64(trace, "run_ns", m->run_ns);
 	add_u64(trace, "pack_ns", m->pack_ns);
 	add_u64(trace, "tsc_hz", m->tsc_hz);
-	add_text(trace, "host", m->host);
+	report_add_text(trace, "host", m->host);
 	add_host_costs(trace, m);
 }
 
@@ -116,7 +116,7 @@ static cJSON *json_row(const struct report *r, const struct profile_table *t, co
 
 	profile_row_id(t, row, &id);
 	for (int c = 0; c < PROFILE_COLUMNS && t->columns[c]; c++)
-		add_text(object, t->columns[c], id.text[c]);
+		report_add_text(object, t->columns[c], id.text[c]);
 	add_u64(object, "count", row->count);
 	cJSON_AddNumberToObject(object, "count_share", report_percent(row->count, t->count));
 	cJSON_AddNumberToObject(object, "time_share", report_percent(row->total, t->total));
@@ -171,8 +171,8 @@ static void add_again(cJSON *root, const struct samples_info *a)
 	cJSON *again = cJSON_AddObjectToObject(root, "again");
 
 	add_u64(again, "runs", a->runs);
-	add_text(again, "engine", a->engine);
-	add_text(again, "host", a->host);
+	report_add_text(again, "engine", a->engine);
+	report_add_text(again, "host", a->host);
 	add_u64(again, "tsc_hz", a->tsc_hz);
 	add_u64(again, "timed_ns", a->timed_ns);
 	add_u64(again, "plain_ns", a->plain_ns);
@@ -201,7 +201,7 @@ int report_json(FILE *out, const struct report *r)
 	add_u64(root, "version", JSON_VERSION);
 	add_trace(root, r);
 	add_counters(root, &r->meta->counters);
-	add_text(root, "selection", r->selection ? r->selection : "");
+	report_add_text(root, "selection", r->selection ? r->selection : "");
 	add_u64(root, "selected_events", r->totals->events);
 	add_u64(root, "selected_cost", r->totals->cost);
 	cJSON_AddNumberToObject(root, "selected_share", report_selected_share(r));
@@ -210,7 +210,7 @@ int report_json(FILE *out, const struct report *r)
 	if (r->again)
 		add_again(root, r->again);
 	if (r->again_note && *r->again_note)
-		add_text(root, "again_note", r->again_note);
+		report_add_text(root, "again_note", r->again_note);
 	add_phases(root, r);
 	tables = cJSON_AddArrayToObject(root, "tables");
 	for (size_t i = 0; i < r->table_count; i++)

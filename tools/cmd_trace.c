@@ -132,14 +132,6 @@ static void info_text(const char *path, const struct trace_meta *m, const struct
 	printf("%-14s %016" PRIx64 "\n", "digest", m->digest);
 }
 
-static void json_text(cJSON *o, const char *name, const char *text)
-{
-	char clean[4096];
-
-	report_clean(clean, sizeof(clean), text);
-	cJSON_AddStringToObject(o, name, clean);
-}
-
 static void json_hex(cJSON *o, const char *name, uint64_t value)
 {
 	char hex[20];
@@ -156,8 +148,8 @@ static void json_files(cJSON *root, const struct trace_meta *m)
 		cJSON *file = cJSON_CreateObject();
 
 		cJSON_AddItemToArray(files, file);
-		json_text(file, "role", m->files[i].role);
-		json_text(file, "name", m->files[i].name);
+		report_add_text(file, "role", m->files[i].role);
+		report_add_text(file, "name", m->files[i].name);
 		cJSON_AddNumberToObject(file, "bytes", (double)m->files[i].bytes);
 		json_hex(file, "xxh3", m->files[i].hash);
 	}
@@ -201,15 +193,15 @@ static void info_json(const char *path, const struct trace_meta *m, const struct
 
 	cJSON_AddStringToObject(root, "format", "ringside-trace-info");
 	cJSON_AddNumberToObject(root, "version", 1);
-	json_text(root, "path", path);
-	json_text(root, "writer", m->writer);
-	json_text(root, "engine", m->engine);
+	report_add_text(root, "path", path);
+	report_add_text(root, "writer", m->writer);
+	report_add_text(root, "engine", m->engine);
 	cJSON_AddStringToObject(root, "trap", vm_trap_name(m->config.trap));
-	json_text(root, "cpu_model", m->cpu_model);
+	report_add_text(root, "cpu_model", m->cpu_model);
 	cJSON_AddStringToObject(root, "model", report_model_name(m));
 	cJSON_AddStringToObject(root, "sensitive", report_policy_name(m));
-	json_text(root, "command_line", m->command_line);
-	json_text(root, "host", m->host);
+	report_add_text(root, "command_line", m->command_line);
+	report_add_text(root, "host", m->host);
 	cJSON_AddBoolToObject(root, "complete", m->complete);
 	json_hex(root, "digest", m->digest);
 	json_numbers(root, m);
