@@ -18,21 +18,18 @@ work=$(mktemp -d "$build/bench.XXXXXX")
 server=
 trap '[ -z "$server" ] || kill $server 2>/dev/null; rm -rf "$work"' EXIT
 
-if [ ! -e $debian/vmlinuz ] || ! ls $debian/cache/busybox*.deb >/dev/null 2>&1; then
+if [ ! -e $debian/vmlinuz ] || ! busybox=$(tools/busybox.sh "$work"); then
 	echo "bench: skipped: no Debian guest in $debian (make guests fetches it)"
 	exit 77
 fi
 
-for deb in $debian/cache/busybox*.deb; do
-	dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$work" --wildcards --no-same-owner './bin/busybox' './usr/bin/busybox' 2>/dev/null || true
-done
 perl tests/initramfs/newc.pl <<-END_OF_LIST | gzip -1n >"$work/initramfs.gz"
 	dir dev 755
 	node dev/console 600 5 1
 	node dev/null 666 1 3
 	node dev/zero 666 1 5
 	dir bin 755
-	file bin/busybox 755 $(find "$work" -name busybox -type f | head -n 1)
+	file bin/busybox 755 $busybox
 	link bin/sh busybox
 	file init 755 tests/initramfs/init-long
 END_OF_LIST

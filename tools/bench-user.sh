@@ -28,8 +28,7 @@ skip() {
 }
 
 [ -e $debian/vmlinuz ] && [ -e $debian/initramfs.gz ] || skip "no Debian guest in $debian (make guests fetches it)"
-dpkg-deb --fsys-tarfile $debian/cache/busybox-static_*.deb | tar -x -C "$work" --wildcards './bin/busybox' './usr/bin/busybox' 2>/dev/null || true
-busybox=$(find "$work" -name busybox -type f)
+busybox=$(tools/busybox.sh "$work") || skip "no busybox in $debian/cache (make guests fetches it)"
 "$busybox" true 2>/dev/null || skip 'this host does not run i386 programs'
 cp "$build/bench/loops" tests/bench/user.sh "$work"
 

@@ -24,7 +24,7 @@ for tool in apt-get dpkg-deb perl gzip xz sha256sum; do
 done
 
 # What the outputs are made of: the packages, and our own files.
-recipe() { cat tools/guests.sh $init/* | sha256sum | cut -d' ' -f1; }
+recipe() { cat tools/guests.sh tools/busybox.sh $init/* | sha256sum | cut -d' ' -f1; }
 packages_good() { [ -s $cache/SHA256SUMS ] && (cd $cache && sha256sum --quiet -c SHA256SUMS) >/dev/null 2>&1; }
 outputs_good() {
 	[ -s $out/VERSIONS ] && grep -qx "recipe $(recipe)" $out/VERSIONS &&
@@ -79,10 +79,10 @@ unpack() {
 	rm -rf $out/root
 	mkdir -p $out/root
 	for deb in $cache/*.deb; do
-		dpkg-deb --fsys-tarfile "$deb" | tar -x -C $out/root --wildcards --no-same-owner './boot/*' './bin/*' './usr/bin/*' 2>/dev/null || true
+		dpkg-deb --fsys-tarfile "$deb" | tar -x -C $out/root --wildcards --no-same-owner './boot/*' 2>/dev/null || true
 	done
 	cp $out/root/boot/vmlinuz-*-686 $out/vmlinuz || fail "no kernel in the package"
-	[ -x $out/root/bin/busybox ] || [ -x $out/root/usr/bin/busybox ] || fail "no busybox in the package"
+	tools/busybox.sh $out/root >/dev/null || fail "no busybox in the package"
 }
 
 # Names for profiles and divergences; the package's own System.map is an empty shell.
@@ -91,14 +91,12 @@ symbols() {
 }
 
 initramfs() {
-	local busybox=$out/root/bin/busybox
-	[ -x $busybox ] || busybox=$out/root/usr/bin/busybox
 	perl $init/newc.pl <<-END | gzip -9n >$out/initramfs.gz
 		dir dev 755
 		node dev/console 600 5 1
 		node dev/null 666 1 3
 		dir bin 755
-		file bin/busybox 755 $busybox
+		file bin/busybox 755 $out/root/busybox
 		link bin/sh busybox
 		file init 755 $init/init
 	END

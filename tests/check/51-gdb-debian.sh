@@ -27,19 +27,12 @@ echo hello
 $bb sleep 1
 $bb reboot -f
 END
-busybox() {
-	local deb
-	for deb in build/debian/cache/busybox*.deb; do
-		dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$scratch" --wildcards --no-same-owner './bin/busybox' './usr/bin/busybox' 2>/dev/null
-	done
-	find "$scratch" -name busybox -type f | head -n 1
-}
 perl tests/initramfs/newc.pl <<END | gzip -1n >"$scratch/initramfs.gz"
 dir dev 755
 node dev/console 600 5 1
 node dev/null 666 1 3
 dir bin 755
-file bin/busybox 755 $(busybox)
+file bin/busybox 755 $(tools/busybox.sh "$scratch")
 link bin/sh busybox
 file init 755 $scratch/init
 END

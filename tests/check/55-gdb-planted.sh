@@ -34,16 +34,13 @@ echo "release: $($bb uname -r)"
 $bb sync
 $bb reboot -f
 END_OF_INIT
-for deb in build/debian/cache/busybox*.deb; do
-	dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$scratch" --wildcards --no-same-owner './bin/busybox' './usr/bin/busybox' 2>/dev/null
-done
 {
 	cat <<-END_OF_LIST
 		dir dev 755
 		node dev/console 600 5 1
 		node dev/null 666 1 3
 		dir bin 755
-		file bin/busybox 755 $(find "$scratch" -name busybox -type f | head -n 1)
+		file bin/busybox 755 $(tools/busybox.sh "$scratch")
 		link bin/sh busybox
 		dir opt 755
 		file init 755 $scratch/init
