@@ -69,6 +69,28 @@ uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PH
 	return sum + out[PH_MAX].cycles;
 }
 
+/* Readings by the probe and the meter (vmm/probe.h): an event's, one more pair around each access to a device and each TLB fill. */
+#define READINGS_EVENT 6
+#define READINGS_PAIR 2
+
+struct report_measuring report_measuring(const struct report *r)
+{
+	const struct trace_meta *m = r->meta;
+	struct report_phase phases[REPORT_PHASES];
+	struct report_measuring out = { 0 };
+
+	for (uint32_t i = 0; i < m->host_cost_count; i++)
+		if (!strcmp(m->host_costs[i].name, "counter_read"))
+			out.each = m->host_costs[i].median;
+	if (!out.each || !r->totals->costs_ok)
+		return (struct report_measuring){ 0 };
+	out.readings = READINGS_EVENT * m->events + READINGS_PAIR * m->counters.tlb_fills +
+	               READINGS_PAIR * (r->totals->kinds[EV_PIO] + r->totals->kinds[EV_MMIO]);
+	out.cycles = out.readings * out.each;
+	out.share = report_percent(out.cycles, report_phases(r, phases));
+	return out;
+}
+
 double report_selected_share(const struct report *r)
 {
 	struct report_phase phases[REPORT_PHASES];
@@ -181,6 +203,19 @@ static void text_head(FILE *out, const struct report *r)
 		fprintf(out, "  NOTE      cost columns are absent or damaged: counts are exact, times are not\n");
 }
 
+static void text_measuring(FILE *out, const struct report *r)
+{
+	struct report_measuring m = report_measuring(r);
+
+	if (!m.cycles)
+		return;
+	fprintf(out, "%-26s %20" PRIu64 " %7.2f%%", "of it, measuring", m.cycles, m.share);
+	if (r->meta->tsc_hz)
+		fprintf(out, " %14.3f", report_us(r, m.cycles) / 1e3);
+	fprintf(out, "  %" PRIu64 " readings of the cycle counter or more, %" PRIu64 " cycles each\n", m.readings,
+	        m.each);
+}
+
 /* Beside the run, on another processor: not part of the sum. */
 static void text_packing(FILE *out, const struct report *r)
 {
@@ -207,6 +242,7 @@ static void text_phases(FILE *out, const struct report *r)
 	}
 	fprintf(out, "%-26s %20" PRIu64 " %7.2f%%", "total", sum, 100.0);
 	fprintf(out, us ? " %14.3f\n" : "\n", report_us(r, sum) / 1e3);
+	text_measuring(out, r);
 	text_packing(out, r);
 }
 

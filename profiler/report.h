@@ -52,6 +52,15 @@ struct report_phase {
 const char *report_phase_title(enum event_phase phase);
 /* The account, what no phase claims last. Returns the sum: the run in cycles, or that of the phases where the cycle counter's rate is not known. */
 uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PHASES]);
+/*
+ * What measuring itself took of the run, within the phases: how often the cycle counter was read, at least, and what the recording host charges for that.
+ * cycles is 0 where that is not known, or nobody measured.
+ */
+struct report_measuring {
+	uint64_t readings, each, cycles;
+	double share; /* of the run, in percent */
+};
+struct report_measuring report_measuring(const struct report *r);
 /* What the selected events cost of the whole run, in percent. */
 double report_selected_share(const struct report *r);
 /* Microseconds; 0 when tsc_hz is 0. */

@@ -98,6 +98,17 @@ static void html_head(FILE *out, const struct report *r)
 		fprintf(out, "<p class=\"note\">The recorder was stopped before the guest's end.</p>\n");
 }
 
+static void html_measuring(FILE *out, const struct report *r)
+{
+	struct report_measuring m = report_measuring(r);
+
+	if (m.cycles)
+		fprintf(out,
+		        "<p class=\"small\">Of it, measuring took %.2f %%: %" PRIu64
+		        " readings of the cycle counter or more, %" PRIu64 " cycles each.</p>\n",
+		        m.share, m.readings, m.each);
+}
+
 static void html_phases(FILE *out, const struct report *r)
 {
 	struct report_phase phases[REPORT_PHASES];
@@ -118,6 +129,7 @@ static void html_phases(FILE *out, const struct report *r)
 	        "<tr><th class=\"id\">total</th><th>%" PRIu64
 	        "</th><th>100 %%</th><th>%.3f</th></tr>\n</table></div>\n",
 	        sum, report_us(r, sum) / 1e3);
+	html_measuring(out, r);
 }
 
 __attribute__((format(printf, 3, 4))) static void html_figure(FILE *out, const char *is, const char *fmt, ...)

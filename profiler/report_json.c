@@ -86,6 +86,20 @@ static void add_kinds(cJSON *root, const struct profile_totals *t)
 		add_u64(kinds, event_kind_name((enum event_kind)kind), t->kinds[kind]);
 }
 
+static void add_measuring(cJSON *root, const struct report *r)
+{
+	struct report_measuring m = report_measuring(r);
+	cJSON *object;
+
+	if (!m.cycles)
+		return;
+	object = cJSON_AddObjectToObject(root, "measuring");
+	add_u64(object, "readings", m.readings);
+	add_u64(object, "each", m.each);
+	add_u64(object, "cycles", m.cycles);
+	cJSON_AddNumberToObject(object, "share", m.share);
+}
+
 static void add_phases(cJSON *root, const struct report *r)
 {
 	cJSON *list = cJSON_AddArrayToObject(root, "phases");
@@ -106,6 +120,7 @@ static void add_phases(cJSON *root, const struct report *r)
 			cJSON_AddNumberToObject(phase, "us", report_us(r, phases[i].cycles));
 	}
 	add_u64(root, "run_cycles", sum);
+	add_measuring(root, r);
 }
 
 static cJSON *json_row(const struct report *r, const struct profile_table *t, const struct profile_row *row)

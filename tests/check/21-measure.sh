@@ -28,6 +28,7 @@ ok "the trace is sound" "$RINGSIDE" trace check "$trace" >/dev/null
 ok "and replays" "$RINGSIDE" replay "$trace" >/dev/null
 ok "nothing is left beside it" equal "$(find "$scratch" -name 'count.trace?*')" ""
 "$RINGSIDE" profile "$trace" >"$scratch/text"
+ok "the text says what measuring took" grep -qE '^of it, measuring +[0-9]+ +[0-9.]+% .* readings of the cycle counter or more, [0-9]+ cycles each$' "$scratch/text"
 ok "the text says how" grep -q '^Measuring costs: a replay that reads the clock takes ' "$scratch/text"
 "$RINGSIDE" profile --format csv "$trace" >"$scratch/csv"
 ok "CSV has the columns" grep -q ',again_min,again_median,again_low,again_high$' "$scratch/csv"
