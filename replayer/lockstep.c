@@ -542,10 +542,11 @@ uint64_t lockstep_comparisons(const struct lockstep *l)
 /* The second VM: everything the first is. */
 static int clone(struct lockstep *l, struct vm_error *err)
 {
-	static const uint8_t zeros[PAGE_SIZE];
 	struct vm_config config = *vm_config(l->first);
 	const uint8_t *ram = vm_ram(l->first);
+	uint64_t pages = vm_ram_size(l->first) >> PAGE_SHIFT, *used;
 	struct vm *vm;
+	size_t count;
 	int rc;
 
 	config.engine = lockstep_other(config.engine);
@@ -554,10 +555,13 @@ static int clone(struct lockstep *l, struct vm_error *err)
 	if (rc)
 		return rc;
 	l->second.vm = vm;
-	for (uint64_t page = 0; page < vm_ram_size(vm) >> PAGE_SHIFT; page++) {
-		if (memcmp(ram + (page << PAGE_SHIFT), zeros, PAGE_SIZE) != 0)
-			vm_write_page(vm, page, ram + (page << PAGE_SHIFT));
-	}
+	used = malloc(pages * sizeof(*used));
+	if (!used)
+		return vm_fail(err, -ENOMEM, "lockstep: out of memory");
+	count = vm_used_pages(l->first, used);
+	for (size_t k = 0; k < count; k++)
+		vm_write_page(vm, used[k], ram + (used[k] << PAGE_SHIFT));
+	free(used);
 	save(l->agreed, l->first);
 	rc = vm_snapshot_load(vm, l->agreed->registers, l->agreed->registers_len, err);
 	return rc ? rc : vm_progress_load(vm, l->agreed->progress, l->agreed->progress_len, err);

@@ -176,7 +176,7 @@ static bool prepare_fault(struct bench *b, unsigned op)
 		return false;
 	memcpy(b->code.write + len, "\x0f\x0b\xc3", 3);
 	b->faults.count = 0;
-	hardfault_add(&b->faults, at, at + len + 2);
+	hardfault_add(&b->faults, (struct hardfault_place){ .at = at, .landing = at + len + 2, .len = (uint16_t)len });
 	return true;
 }
 

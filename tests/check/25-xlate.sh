@@ -1,6 +1,6 @@
 #!/bin/bash
 # 25-xlate.sh - the translator against the interpreter: random programs at one go and in stretches, and in stretches of every length; with
-# code that goes again and again for want of room; code memory is never writable and executable. Guests: 20-guests.sh.
+# code that goes again and again for want of room; with accesses through the window; code memory is never writable and executable. Guests: 20-guests.sh.
 set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
@@ -26,4 +26,6 @@ programs() { # WHAT ARGS...
 programs "random programs" --count "${COUNT:-200000}"
 programs "budgets of every length" --seed 500000 --count "${BUDGETS:-1000}" --budgets 100
 programs "little room for code" --seed 900000 --count "${COUNT:-50000}" --room 24576
+programs "through the window" --windows --seed 2000000 --count "${COUNT:-100000}"
+programs "through the window, budgets of every length" --windows --seed 500000 --count "${BUDGETS:-500}" --budgets 100
 done_checks

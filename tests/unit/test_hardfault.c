@@ -76,7 +76,8 @@ static void put_insn(struct piece *p, const struct insn *in)
 	assert_true(len > 0 && len <= HARDFAULT_CODE_MAX);
 	memcpy(p->buf.write + len, "\x0f\x0b\xc3", 3);
 	p->faults.count = 0;
-	hardfault_add(&p->faults, code, code + len + 2);
+	hardfault_add(&p->faults,
+	              (struct hardfault_place){ .at = code, .landing = code + len + 2, .len = (uint16_t)len });
 }
 
 static void call_piece(const struct piece *p)

@@ -243,7 +243,12 @@ static void digest_is_of_content_and_place(void **state)
 	poke(t, 0x5000, 7);
 	poke(t, 0x6000, 0);
 	assert_int_equal(ram_digest(&t->ram), one);
+	t->ram.host[0x8000] = 1; /* written directly */
 	ram_mark_all_dirty(&t->ram);
+	assert_int_equal(t->ram.dirty[8], RAM_DIRTY_ALL);
+	assert_int_equal(t->ram.dirty[9], 0); /* not touched: nothing to see */
+	assert_int_not_equal(ram_digest(&t->ram), one);
+	poke(t, 0x8000, 0);
 	assert_int_equal(ram_digest(&t->ram), one);
 	poke(t, MEMORY - 4, 1); /* the last page counts */
 	assert_int_not_equal(ram_digest(&t->ram), one);
@@ -601,6 +606,92 @@ static void write_tags_go(void **state)
 	try_translate(t, 0x405000, MMU_WRITE, MMU_USER, NULL);
 	assert_non_null(mmu_fast_write(m, 0x405000, 4));
 	assert_int_equal(t->ram.dirty[0x50], RAM_DIRTY_ALL);
+}
+
+/* ---- the window ---- */
+
+static enum window_state seen(struct machine *t, uint32_t lin)
+{
+	return window_of(&t->c.mmu.window, lin);
+}
+
+/* Through the page tables and, as far as that goes, into the window. */
+static enum window_state reach(struct machine *t, uint32_t lin, enum mmu_access access)
+{
+	uint64_t gpa;
+
+	assert_int_equal(try_translate(t, lin, access, MMU_USER, &gpa), OK);
+	mmu_window_open(&t->c.mmu, lin, false);
+	return seen(t, lin);
+}
+
+static void window_permits_what_the_table_does(void **state)
+{
+	struct machine *t = *state;
+	struct mmu *m = &t->c.mmu;
+	uint64_t gpa;
+
+	assert_int_equal(mmu_flat_create(m), 0);
+	assert_int_equal(mmu_window_create(m), 0);
+	map(t, 0x00405000, 0x50000, P | W | U);
+	map(t, 0x00406000, 0x51000, P | W);
+	map(t, 0x00407000, 0x52000, P | U);
+	map(t, 0x00408000, 0xa0000, P | W | U);
+	set_paging(t, 0, 0);
+	assert_false(mmu_window_open(m, 0x405000, false)); /* no translation yet */
+	assert_int_equal(reach(t, 0x405000, MMU_READ), WINDOW_READ);
+	assert_false(mmu_window_open(m, 0x405000, true)); /* the dirty bit is not set yet */
+	assert_int_equal(reach(t, 0x405000, MMU_WRITE), WINDOW_WRITE);
+	poke(t, 0x50010, 0x12345678);
+	assert_int_equal(*(uint32_t *)(void *)(m->window.base + 0x405010), 0x12345678);
+	*(uint32_t *)(void *)(m->window.base + 0x405010) = 7;
+	assert_int_equal(look(t, 0x50010), 7);
+	assert_int_equal(try_translate(t, 0x406000, MMU_WRITE, MMU_SUPERVISOR, &gpa), OK);
+	assert_false(mmu_window_open(m, 0x406000, false)); /* not for the user */
+	assert_int_equal(reach(t, 0x407000, MMU_READ), WINDOW_READ);
+	assert_int_equal(reach(t, 0x408000, MMU_WRITE), WINDOW_SHUT); /* VGA's */
+}
+
+static void window_shuts(void **state)
+{
+	struct machine *t = *state;
+	struct mmu *m = &t->c.mmu;
+	const uint32_t watch = 0x405000;
+
+	assert_int_equal(mmu_flat_create(m), 0);
+	assert_int_equal(mmu_window_create(m), 0);
+	map(t, 0x00405000, 0x50000, P | W | U);
+	map(t, 0x00407000, 0x52000, P | W | U | G);
+	set_paging(t, 0, CR4_PGE);
+	assert_int_equal(reach(t, 0x405000, MMU_WRITE), WINDOW_WRITE);
+	assert_int_equal(reach(t, 0x407000, MMU_WRITE), WINDOW_WRITE);
+	mmu_invlpg(m, 0x405123);
+	assert_int_equal(seen(t, 0x405000), WINDOW_SHUT);
+	assert_int_equal(seen(t, 0x407000), WINDOW_WRITE);
+	assert_int_equal(reach(t, 0x405000, MMU_WRITE), WINDOW_WRITE);
+	mmu_set_paging(m, m->cr0, m->cr3, m->cr4, true);
+	assert_int_equal(seen(t, 0x405000), WINDOW_SHUT);
+	assert_int_equal(reach(t, 0x405000, MMU_WRITE), WINDOW_WRITE);
+	ram_mark_code(&t->ram, 0x50000, 1);
+	mmu_forget_writes(m, 0x50000);
+	assert_int_equal(seen(t, 0x405000), WINDOW_SHUT);
+	assert_int_equal(reach(t, 0x405000, MMU_READ), WINDOW_READ);
+	ram_clear_code(&t->ram, 0x50000);
+	assert_int_equal(reach(t, 0x405000, MMU_WRITE), WINDOW_WRITE);
+	ram_digest(&t->ram); /* wants to hear of the next write */
+	assert_int_not_equal(seen(t, 0x405000), WINDOW_WRITE);
+	assert_int_equal(reach(t, 0x405000, MMU_WRITE), WINDOW_WRITE);
+	mmu_set_debug_watch(m, &watch, 1);
+	assert_int_equal(seen(t, 0x405000), WINDOW_SHUT);
+	assert_int_equal(reach(t, 0x405000, MMU_WRITE), WINDOW_SHUT);
+	mmu_set_debug_watch(m, NULL, 0);
+	assert_int_equal(reach(t, 0x405000, MMU_WRITE), WINDOW_WRITE);
+	map(t, 0x00405000, 0x53000, P | W | U);
+	assert_int_equal(seen(t, 0x405000), WINDOW_WRITE); /* as the TLB has it, until it is told */
+	mmu_invlpg(m, 0x405000);
+	poke(t, 0x53000, 9);
+	assert_int_equal(reach(t, 0x405000, MMU_READ), WINDOW_READ);
+	assert_int_equal(*(uint32_t *)(void *)(m->window.base + 0x405000), 9);
 }
 
 static void marks_over_code(void **state)
@@ -1144,6 +1235,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(split_views_empty_the_entered, setup_split, teardown),
 		TEST(write_tags_go),
 		TEST(marks_over_code),
+		TEST(window_permits_what_the_table_does),
+		TEST(window_shuts),
 		TEST(like_the_model),
 		cmocka_unit_test_setup_teardown(like_the_model, setup_split, teardown),
 		TEST(segment_limits),

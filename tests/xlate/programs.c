@@ -1,7 +1,7 @@
 /*
  * programs.c - random programs through the interpreter and through the translator: after every stretch of a budget both must agree on everything.
  *
- *     programs [--seed N] [--count N] [--budgets N] [--room BYTES] [--verbose]
+ *     programs [--seed N] [--count N] [--budgets N] [--room BYTES] [--windows] [--verbose]
  *
  * Each program runs three times: interpreted at one go, translated at one go, and translated in stretches of random budgets (with the interpreter following, so that
  * states in between are compared too). Registers, flags, x87 and SSE state, instruction counts, how it ended, memory and page tables are compared. The translator is told to
@@ -10,7 +10,7 @@
  * With --budgets each program runs instead in stretches of 1, of 2, ... of N instructions: whatever the length, the translator must be in the state that the
  * interpreter, stepped one by one, had at that count.
  *
- * With --room translated code has so little room that it goes again and again. Before all that: memory is never writable and executable at once, and data
+ * With --windows the code goes through the window (vmm/mem/window.h) from the first. With --room translated code has so little room that it goes again and again. Before all that: memory is never writable and executable at once, and data
  * beside code does not make code be translated again.
  *
  * Last line: a line of counts. A failure prints the seed, the program and the difference.
@@ -363,6 +363,7 @@ int main(int argc, char **argv)
 	uint64_t seed = 1, count = 100000, budgets = 0, room = 0, passed = 0, bad = 0;
 	struct engine_counters counters;
 	static struct test t;
+	bool windows = false;
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--seed") && i + 1 < argc)
@@ -373,6 +374,8 @@ int main(int argc, char **argv)
 			budgets = strtoull(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--room") && i + 1 < argc)
 			room = strtoull(argv[++i], NULL, 0);
+		else if (!strcmp(argv[i], "--windows"))
+			windows = true;
 		else if (!strcmp(argv[i], "--verbose"))
 			t.verbose = true;
 		else
@@ -382,6 +385,8 @@ int main(int argc, char **argv)
 	t.xlate = machine_create(true);
 	if (!maps_are_sane() || !data_beside_code(&t))
 		bad++;
+	if (windows)
+		engine_set_windows(t.xlate->engine);
 	if (room)
 		engine_set_code_room(t.xlate->engine, (uint32_t)room);
 	for (uint64_t i = 0; i < count && bad < 10; i++) {
@@ -395,6 +400,10 @@ int main(int argc, char **argv)
 	printf("%lu instructions, %llu blocks translated, %llu invalidations, %llu times all code gone; ended by",
 	       t.insns, (unsigned long long)counters.blocks_translated, (unsigned long long)counters.smc_invalidations,
 	       (unsigned long long)counters.code_flushes);
+	if (windows && counters.window_pages < count / 10) {
+		printf("\nFAILED: the window was hardly used");
+		bad++;
+	}
 	if (room && counters.code_flushes < count / 100) {
 		printf("\nFAILED: the code's room was never full");
 		bad++;

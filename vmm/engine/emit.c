@@ -8,7 +8,7 @@
 #include "vmm/bug.h"
 
 enum { REX = 0x40, REX_B = 1, REX_X = 2, REX_R = 4, REX_W = 8 };
-enum { PREFIX_16 = 0x66 };
+enum { PREFIX_16 = 0x66, PREFIX_GS = 0x65, PREFIX_ADDRESS_32 = 0x67 };
 
 void emit_bytes(struct emit *e, const char *bytes, unsigned n)
 {
@@ -94,6 +94,10 @@ void emit_rm(struct emit *e, unsigned size, unsigned opcode, unsigned reg, struc
 	unsigned rex = rex_bit(reg, REX_R) | rex_bit(rm.index, REX_X) | rex_bit(rm.base, REX_B);
 
 	BUG_ON(rm.index == RSP);
+	if (rm.window) {
+		emit_u8(e, PREFIX_GS);
+		emit_u8(e, PREFIX_ADDRESS_32);
+	}
 	emit_head(e, size, opcode, rex, high_byte(reg));
 	emit_modrm(e, reg, &rm);
 }

@@ -20,10 +20,11 @@ struct emit {
 	bool full;
 };
 
-/* [base + index * 2^scale + disp] */
+/* [base + index * 2^scale + disp]; window: 32 bits of that, and the base of GS added */
 struct operand {
 	uint8_t base, index; /* enum host_reg or NO_REG; index is never RSP */
 	uint8_t scale;
+	bool window;
 	int32_t disp;
 };
 
@@ -35,6 +36,12 @@ static inline struct operand at_base(unsigned base, int32_t disp)
 static inline struct operand at_index(unsigned base, unsigned index, unsigned scale, int32_t disp)
 {
 	return (struct operand){ .base = (uint8_t)base, .index = (uint8_t)index, .scale = (uint8_t)scale, .disp = disp };
+}
+
+static inline struct operand in_window(struct operand m)
+{
+	m.window = true;
+	return m;
 }
 
 static inline uint32_t emit_here(const struct emit *e)

@@ -23,6 +23,8 @@ int engine_set_hardfaults(struct engine *e);
 void engine_set_block_max(struct engine *e, unsigned insns);
 /* Room for translated code, 20 KiB to 16 MiB: when it is full all of it goes. For tests. Nothing where there is no translator. */
 void engine_set_code_room(struct engine *e, uint32_t bytes);
+/* User code goes through the window (vmm/mem/window.h) from the first, and is often translated anew: for tests. Decoded code goes. Nothing where there is no translator. */
+void engine_set_windows(struct engine *e);
 /* A mistake for tests: translated code leaves out the instruction at this EIP. */
 void engine_leave_out(struct engine *e, uint32_t eip);
 void engine_destroy(struct engine *e);
@@ -43,7 +45,7 @@ void engine_flush(struct engine *e);
 bool engine_fetch(struct vcpu *c, struct insn *out);
 
 struct engine_counters {
-	uint64_t traces_decoded, smc_invalidations, blocks_translated, code_flushes, hardfaults;
+	uint64_t traces_decoded, smc_invalidations, blocks_translated, code_flushes, hardfaults, window_pages;
 };
 void engine_get_counters(const struct engine *e, struct engine_counters *out);
 

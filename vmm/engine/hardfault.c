@@ -6,18 +6,25 @@
  */
 #include "vmm/engine/hardfault.h"
 
+#include <asm/prctl.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 #include <x86intrin.h>
 
 #include "vmm/bug.h"
+#include "vmm/mem/window.h"
 
-#define SITES_MAX (1u << 16)
+#define PLACES_MAX (1u << 19)
 #define TRAP_GP 13
+#define TRAP_PF 14
+#define PF_W 2 /* SDM vol. 3A 4.7 */
+#define OPERAND_MAX 16
 #define ALTERNATE_STACK (64u << 10) /* more than any processor's state takes */
 
 /* ---- rules ---- */
@@ -167,39 +174,59 @@ unsigned hardfault_code(const struct insn *in, uint8_t code[HARDFAULT_CODE_MAX])
 
 void hardfault_destroy(struct hardfaults *f)
 {
-	free(f->at);
-	free(f->landing);
+	free(f->place);
 	memset(f, 0, sizeof(*f));
 }
 
 bool hardfault_has_room(const struct hardfaults *f, unsigned n)
 {
-	return f->count + n <= SITES_MAX;
+	return f->count + n <= PLACES_MAX;
 }
 
-void hardfault_add(struct hardfaults *f, uint32_t at, uint32_t landing)
+static uint64_t end_of(const struct hardfault_place *p)
 {
-	BUG_ON(!hardfault_has_room(f, 1) || (f->count && f->at[f->count - 1] >= at));
-	f->at[f->count] = at;
-	f->landing[f->count++] = landing;
+	return (uint64_t)p->at + p->len;
 }
 
-/* 0: no instruction that is meant to fault is there. */
-static uint32_t landing_of(const struct hardfaults *f, uint64_t at)
+void hardfault_add(struct hardfaults *f, struct hardfault_place place)
+{
+	BUG_ON(!hardfault_has_room(f, 1) || (f->count && end_of(&f->place[f->count - 1]) > place.at));
+	f->place[f->count++] = place;
+}
+
+/* NULL: nothing that may fault is there. */
+static const struct hardfault_place *place_of(const struct hardfaults *f, uint64_t rip)
 {
 	uint32_t low = 0, high = f->count;
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
+		const struct hardfault_place *p = &f->place[middle];
 
-		if (f->at[middle] == at)
-			return f->landing[middle];
-		if (f->at[middle] < at)
-			low = middle + 1;
-		else
+		if (rip < p->at)
 			high = middle;
+		else if (rip < end_of(p))
+			return p;
+		else
+			low = middle + 1;
 	}
-	return 0;
+	return NULL;
+}
+
+/* Was it such a fault as is expected there? Note what it was. */
+static bool expected(struct hardfaults *f, const struct hardfault_place *p, unsigned trap, unsigned error,
+                     uint64_t address)
+{
+	if (!p->access)
+		return trap == TRAP_GP;
+	f->address = HARDFAULT_NO_ADDRESS;
+	f->write = trap == TRAP_PF && (error & PF_W);
+	if (trap == TRAP_GP)
+		return true;
+	if (trap != TRAP_PF || address - (uintptr_t)f->window >= WINDOW_SIZE + OPERAND_MAX)
+		return false;
+	f->address = address - (uintptr_t)f->window;
+	return true;
 }
 
 /* ---- the signal: of the process, so this is the one state that no VM owns ---- */
@@ -229,17 +256,16 @@ static void on_signal(int signal_number, siginfo_t *info, void *context)
 {
 	uint64_t now = __rdtsc();
 	greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
-	uint32_t landing = 0;
+	const struct hardfault_place *place = present ? place_of(present, (uint64_t)regs[REG_RIP]) : NULL;
 
-	if (present && regs[REG_TRAPNO] == TRAP_GP)
-		landing = landing_of(present, (uint64_t)regs[REG_RIP]);
-	if (!landing) {
+	if (!place ||
+	    !expected(present, place, (unsigned)regs[REG_TRAPNO], (unsigned)regs[REG_ERR], (uint64_t)regs[REG_CR2])) {
 		pass_on(signal_number, info, context);
 		return;
 	}
-	present->taken++;
+	present->taken += !place->access;
 	present->entered = now;
-	regs[REG_RIP] = landing;
+	regs[REG_RIP] = place->landing;
 }
 
 /* Whoever took the signal since the last time comes after us again. */
@@ -272,14 +298,23 @@ static void prepare_stack(void)
 int hardfault_create(struct hardfaults *f)
 {
 	memset(f, 0, sizeof(*f));
-	f->at = malloc(SITES_MAX * sizeof(*f->at));
-	f->landing = malloc(SITES_MAX * sizeof(*f->landing));
-	if (!f->at || !f->landing) {
-		hardfault_destroy(f);
+	f->place = malloc(PLACES_MAX * sizeof(*f->place));
+	if (!f->place)
 		return -ENOMEM;
-	}
 	install();
 	return 0;
+}
+
+/* Nothing else in a 64-bit process uses GS. */
+static void choose(struct hardfaults *f)
+{
+	static _Thread_local const uint8_t *gs;
+
+	present = f;
+	if (!f || !f->window || f->window == gs)
+		return;
+	gs = f->window;
+	BUG_ON(syscall(SYS_arch_prctl, ARCH_SET_GS, gs));
 }
 
 struct hardfaults *hardfault_enter(struct hardfaults *f)
@@ -288,11 +323,11 @@ struct hardfaults *hardfault_enter(struct hardfaults *f)
 
 	if (f && !stack_ready)
 		prepare_stack();
-	present = f;
+	choose(f);
 	return outer;
 }
 
 void hardfault_leave(struct hardfaults *outer)
 {
-	present = outer;
+	choose(outer);
 }

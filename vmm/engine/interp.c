@@ -106,6 +106,13 @@ void engine_set_code_room(struct engine *e, uint32_t bytes)
 		xlate_set_code_room(e->xlate, bytes);
 }
 
+void engine_set_windows(struct engine *e)
+{
+	if (e->xlate)
+		xlate_set_windows(e->xlate, WINDOWS_ALWAYS);
+	cache_flush(&e->cache);
+}
+
 void engine_leave_out(struct engine *e, uint32_t eip)
 {
 	if (e->xlate)
@@ -128,6 +135,7 @@ void engine_get_counters(const struct engine *e, struct engine_counters *out)
 	out->smc_invalidations = e->cache.invalidations;
 	out->blocks_translated = e->xlate ? xlate_blocks(e->xlate) : 0;
 	out->code_flushes = e->xlate ? xlate_flushes(e->xlate) : 0;
+	out->window_pages = e->c->mmu.window.openings;
 	out->hardfaults = hard_table(e) ? hard_table(e)->taken : 0;
 }
 

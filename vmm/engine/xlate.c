@@ -28,6 +28,10 @@
  * Nothing between the instructions of the guest changes the host's arithmetic flags: LEA, MOV, SHRX, RORX, PEXT and JRCXZ do not. Accesses near each other share a
  * check: xlate_mem.c. What a JRCXZ leads to lies in another part of the buffer, so that what runs lies close together.
  *
+ * User code that is worth it does without checks: `mov eax, gs:[ebx+8]`, where GS is the window (vmm/mem/window.h) and the host's MMU does the rest. It faults
+ * where the window is shut, and goes on as the slow way does, once the window is opened or the handler has run. A fault costs much, so worth it are the
+ * pages of code in which time slices of the run end often, until they cause too many faults (sample(), charge()).
+ *
  * Invariants
  *  1. Code is found by (physical page, linear page, mode) and offset, so constants may be linear addresses. FLAT_JUMP has the page's table of entries while
  *     the page's translation lasts, in the mode that is in force (see enter_mode()); nothing but that reaches another page's code.
@@ -43,7 +47,9 @@
  *  7. A careful block has no shared checks. It takes over in the middle of a block whose shared check failed, and leads back to the others.
  *  8. A call puts its way back on the stack of translated code (struct calls) only if the guest's return is to take it; a call that the block goes
  *     through puts nothing there, and its return is in the block. The stack is good while no translation goes: check_calls() before code goes on.
- *  9. Progress: whoever goes back to the run loop without having run an instruction declines the next trace, which is then interpreted.
+ *  9. An instruction that goes through the window changes nothing before its last access to memory, so it can be run again from its beginning, by its own
+ *     code or by the handler.
+ * 10. Progress: whoever goes back to the run loop without having run an instruction declines the next trace, which is then interpreted.
  *
  * Called by interp.c.
  */
@@ -72,12 +78,19 @@
 #define CAREFUL 0x80u /* with a page's mode: its careful blocks; no MODE_* key has this bit */
 _Static_assert(CAREFUL == MODE_KEYS, "no key of the mode");
 
+/* Slices that end in a page before its code goes through the window; and what a window fault costs, in slices' worth of gain. A slice takes some
+ * 50 microseconds, of which the window saves about a third; a fault takes about 5. */
+enum { FIRST_SAMPLES = 2, CREDIT_MAX = 256, CREDIT_OF_SLICE = 3 };
+
 struct page {
 	uint64_t gpa;
 	uint32_t lin;
 	uint8_t mode;
-	struct page *hash_next; /* same hash of gpa */
-	uint32_t *entries;      /* code address by offset, 0 none */
+	bool windowed;                    /* blocks go through the window */
+	uint16_t samples, samples_wanted; /* slices that ended here, and how many make it worth that */
+	int32_t credit;                   /* window faults it may cause before it is not */
+	struct page *hash_next;           /* same hash of gpa */
+	uint32_t *entries;                /* code address by offset, 0 none */
 };
 
 struct xlate {
@@ -101,12 +114,14 @@ struct xlate {
 	uint32_t enter, leave;
 	uint32_t code_start, code_at, cold_at; /* offsets into the buffer */
 	struct low *low;
-	struct frame *frame;   /* in low */
-	struct calls *calls;   /* in low, of the present context */
-	uint64_t slice_end;    /* icount up to which a budget was given */
+	struct frame *frame; /* in low */
+	struct calls *calls; /* in low, of the present context */
+	uint64_t slice_end;  /* icount up to which a budget was given */
+	uint64_t sample_at; /* icount at which a slice ends, and whoever runs is noted: however often the run loop is entered meanwhile */
 	uint16_t jump_mode[2]; /* mode whose entries FLAT_JUMP has, by context; 0x100: none */
 	unsigned hot;
 	bool hard; /* privileged instructions really fault */
+	enum xlate_windows windows;
 	struct hardfaults faults;
 	uint32_t code_end; /* offset beyond which no block reaches */
 	uint64_t left_out; /* EIP; none is so great: UINT64_MAX */
@@ -142,6 +157,9 @@ static struct page *make_page(struct xlate *x, uint64_t gpa, uint32_t lin, uint8
 		.gpa = gpa,
 		.lin = lin,
 		.mode = mode,
+		.windowed = x->windows == WINDOWS_ALWAYS && (mode & MODE_USER) && x->c->mmu.window.base,
+		.samples_wanted = FIRST_SAMPLES,
+		.credit = CREDIT_MAX,
 		.hash_next = *bucket,
 		.entries = x->entries + (size_t)x->page_count * PAGE_SIZE,
 	};
@@ -364,11 +382,6 @@ static void gen_cold(struct gen *g, const struct pending *p)
 	struct emit *e = &g->e;
 
 	switch (p->kind) {
-	case PENDING_HEAD:
-		emit_to_thunk(e, g->thunk[THUNK_HEAD]);
-		emit_u32(e, g->rip);
-		emit_u32(e, g->n);
-		return;
 	case PENDING_ACCESS:
 		if (p->address != R8)
 			emit_mov(e, R8, p->address);
@@ -613,6 +626,49 @@ static void gen_link(struct gen *g, const struct goto_stub *s)
 	emit_u32(&g->e, g->hot.code + s->jump);
 }
 
+/* Before a block: where its budget is too small, and in the last 4 bytes its number of instructions. */
+enum { HEAD_ROOM = 16, HEAD_HOP = 9, JUMP_LENGTH = 5 };
+
+static void gen_head(struct gen *g)
+{
+	struct emit *e = &g->e;
+	uint32_t at;
+
+	emit_rm(e, 8, 0x8d, R11, at_base(R11, (int32_t)g->n));
+	emit_shrx(e, true, RCX, R11, SHIFT_12);
+	at = emit_jrcxz(e);
+	e->bytes[at] = (uint8_t)(0x100 - (at + 1 + HEAD_HOP));
+}
+
+/* What that leads to: a jump before the block. */
+static void gen_over(struct gen *g)
+{
+	struct emit hop = { .bytes = g->hot.bytes - HEAD_HOP, .code = g->hot.code - HEAD_HOP, .size = JUMP_LENGTH };
+
+	emit_jmp(&hop, emit_here(&g->e));
+	emit_to_thunk(&g->e, g->thunk[THUNK_HEAD]);
+	emit_u32(&g->e, g->rip);
+	emit_u32(&g->e, g->n);
+}
+
+/* Where the host may fault. A landing that is not there yet tells the thunk which instruction it was. */
+static void gen_touch(struct gen *g, const struct touch *t)
+{
+	uint32_t at = g->hot.code + t->at;
+
+	hardfault_add(&g->x->faults, (struct hardfault_place){
+	                                     .at = at,
+	                                     .len = (uint16_t)t->len,
+	                                     .landing = t->landing ? t->landing : emit_here(&g->e),
+	                                     .access = !t->landing,
+	                             });
+	if (t->landing)
+		return;
+	emit_to_thunk(&g->e, g->thunk[THUNK_WINDOW]);
+	emit_u32(&g->e, t->site);
+	emit_u32(&g->e, at);
+}
+
 /* What seldom runs goes elsewhere, so that what does lies close together. */
 static void gen_end(struct gen *g)
 {
@@ -621,6 +677,7 @@ static void gen_end(struct gen *g)
 		gen_exit(g, &g->stub[i]);
 	g->hot = g->e;
 	g->e = g->cold;
+	gen_over(g);
 	for (unsigned i = 0; i < g->pendings; i++) {
 		emit_aim32(&g->hot, g->pending[i].hop, emit_here(&g->e));
 		gen_cold(g, &g->pending[i]);
@@ -631,6 +688,8 @@ static void gen_end(struct gen *g)
 	}
 	for (unsigned i = 0; i < g->stubs; i++)
 		gen_link(g, &g->stub[i]);
+	for (unsigned i = 0; i < g->touches; i++)
+		gen_touch(g, &g->touch[i]);
 }
 
 /* When. The flags are not changed: the guest's live in them. */
@@ -660,10 +719,10 @@ static bool gen_hardfault(struct gen *g, const struct insn *in)
 		return false;
 	site = gen_site(g);
 	gen_stamp(g);
-	at = emit_here(e);
+	at = e->at;
 	emit_bytes(e, (const char *)code, len);
 	emit_bytes(e, "\x0f\x0b", 2); /* ud2 */
-	hardfault_add(&x->faults, at, emit_here(e));
+	g->touch[g->touches++] = (struct touch){ .at = at, .len = len, .site = site, .landing = emit_here(e) };
 	emit_to_thunk(e, g->thunk[THUNK_FAULT]);
 	emit_u32(e, site);
 	return true;
@@ -680,15 +739,6 @@ static void gen_callout(struct gen *g)
 	emit_u32(&g->e, site);
 }
 
-static void gen_head(struct gen *g)
-{
-	struct emit *e = &g->e;
-
-	emit_rm(e, 8, 0x8d, R11, at_base(R11, (int32_t)g->n));
-	emit_shrx(e, true, RCX, R11, SHIFT_12);
-	gen_pend(g, (struct pending){ .kind = PENDING_HEAD, .jump = emit_jrcxz(e) });
-}
-
 /* Each instruction in turn. The survey does the same, and emits nothing. */
 static void gen_steps(struct gen *g)
 {
@@ -701,6 +751,7 @@ static void gen_steps(struct gen *g)
 
 		g->at = g->step[g->k].rip;
 		g->site = 0;
+		g->touching = false;
 		gen_keep_reach(g, insn_room(in));
 		start = g->e.at;
 		inlined = g->at == g->x->left_out || gen_insn(g, in);
@@ -712,6 +763,8 @@ static void gen_steps(struct gen *g)
 		}
 		if (!inlined)
 			gen_callout(g);
+		else if (g->touching)
+			g->touch[g->touches++] = (struct touch){ .at = start, .len = g->e.at - start, .site = g->site };
 		BUG_ON(g->e.at - start > insn_room(in));
 		if (g->site)
 			g->x->sites[g->site].resume = emit_here(&g->e);
@@ -722,7 +775,7 @@ static void survey(struct gen *g)
 {
 	struct emit e = g->e;
 
-	if (g->careful)
+	if (g->careful || g->windowed)
 		return;
 	g->e.full = true; /* swallows everything */
 	survey_begin(g);
@@ -846,8 +899,6 @@ static struct page *page_of(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t
 	return p ? p : make_page(x, gpa, lin, mode);
 }
 
-enum { HEAD_ROOM = 16 }; /* before a block: its number of instructions, in the last 4 bytes */
-
 /* Translate t at the vCPU's rip. 0 when it cannot be now. */
 static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 {
@@ -867,8 +918,9 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 	g->rip = rip;
 	g->context = c->mmu.context;
 	g->careful = careful;
+	g->windowed = p->windowed && !careful;
 	g->entries = p->entries;
-	g->n = g->pendings = g->hopped = g->fars = g->stubs = g->accesses = 0;
+	g->n = g->pendings = g->hopped = g->fars = g->stubs = g->accesses = g->touches = 0;
 	g->e = (struct emit){
 		.bytes = x->buf.write + x->code_at + HEAD_ROOM,
 		.code = (uint32_t)(uintptr_t)x->buf.exec + x->code_at + HEAD_ROOM,
@@ -973,7 +1025,9 @@ static void set_budget(struct xlate *x)
 {
 	struct vcpu *c = x->c;
 
-	x->slice_end = c->icount_end - c->icount > SLICE ? c->icount + SLICE : c->icount_end;
+	if (c->icount >= x->sample_at || x->sample_at - c->icount > SLICE)
+		x->sample_at = c->icount + SLICE;
+	x->slice_end = c->icount_end < x->sample_at ? c->icount_end : x->sample_at;
 	x->budget = (int64_t)(c->icount - x->slice_end) - 1;
 }
 
@@ -1063,12 +1117,120 @@ static uint32_t on_fault(struct xlate *x, const uint8_t *data, uint32_t r8, int6
 	return on_callout(x, data, r8, budget);
 }
 
-enum { JUMP_LENGTH = 5 };
-
 static uint32_t on_memory(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
 {
 	(void)r8;
 	return run_site(x, load32(data + JUMP_LENGTH), budget);
+}
+
+static void aim_patch(struct xlate *x, uint32_t jump, uint32_t code)
+{
+	uint32_t rel = code - (jump + 4);
+
+	memcpy(x->buf.write + (jump - (uint32_t)(uintptr_t)x->buf.exec), &rel, sizeof(rel));
+}
+
+/* ---- the window ---- */
+
+/* The page of translated code that rip is in, now. */
+static struct page *present_page(struct xlate *x, uint32_t rip)
+{
+	uint64_t word = *mmu_flat_word(&x->c->mmu, FLAT_JUMP((unsigned)x->c->mmu.context), rip);
+
+	if (!word)
+		return NULL;
+	return &x->pages[(word + 4ull * (rip & PAGE_MASK) - (uintptr_t)x->entries) / (PAGE_SIZE * sizeof(*x->entries))];
+}
+
+enum { RESTART_ROOM = 2 * TO_THUNK + 8 };
+
+static bool can_restart(const struct xlate *x)
+{
+	return x->cold_at + PAGE_SIZE * RESTART_ROOM <= x->buf.size;
+}
+
+/* The page's blocks are translated anew when they next run: what begins one leads to the run loop, and is aimed then. */
+static void restart_blocks(struct xlate *x, struct page *p)
+{
+	for (uint32_t i = 0; i < PAGE_SIZE; i++) {
+		uint32_t code = p->entries[i];
+		struct emit stub = {
+			.bytes = x->buf.write + x->cold_at,
+			.code = (uint32_t)(uintptr_t)x->buf.exec + x->cold_at,
+			.size = RESTART_ROOM,
+		};
+
+		if (!code)
+			continue;
+		emit_to_thunk(&stub, x->thunk[THUNK_LINK]);
+		emit_u32(&stub, p->lin + i);
+		emit_u32(&stub, code + 1);
+		x->cold_at += stub.at;
+		x->buf.write[code - (uint32_t)(uintptr_t)x->buf.exec] = 0xe9; /* jmp */
+		aim_patch(x, code + 1, stub.code);
+		p->entries[i] = 0;
+	}
+}
+
+/* A slice ended in user code at rip: is it worth a window? */
+static void sample(struct xlate *x, uint32_t rip)
+{
+	struct page *p = x->windows == WINDOWS_NEVER || !x->c->mmu.window.base || x->c->mmu.context != MMU_USER
+	                         ? NULL
+	                         : present_page(x, rip);
+
+	if (!p)
+		return;
+	if (p->windowed) {
+		p->credit += CREDIT_OF_SLICE;
+		if (p->credit > CREDIT_MAX)
+			p->credit = CREDIT_MAX;
+		return;
+	}
+	if (++p->samples < p->samples_wanted)
+		return;
+	if (!can_restart(x)) {
+		flush(x);
+		return;
+	}
+	p->windowed = true;
+	p->credit = CREDIT_MAX;
+	restart_blocks(x, p);
+}
+
+/* A window fault of the code at rip: one too many? Under WINDOWS_ALWAYS the page has its blocks made anew then, as windowed as before. */
+static void charge(struct xlate *x, uint32_t rip)
+{
+	struct page *p = present_page(x, rip);
+
+	if (!p || !p->windowed || p->credit-- > 0 || !can_restart(x))
+		return;
+	p->windowed = x->windows == WINDOWS_ALWAYS;
+	p->credit = 1;
+	p->samples = 0;
+	if (p->samples_wanted < UINT16_MAX / 4)
+		p->samples_wanted *= 4;
+	restart_blocks(x, p);
+}
+
+/* An access found its page shut. It is opened as far as it may be; what that does not permit the handler does. */
+static uint32_t on_window(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
+{
+	struct mmu *m = &x->c->mmu;
+	uint32_t site = load32(data), code;
+	uint64_t address = x->faults.address;
+	bool write = x->faults.write;
+
+	(void)r8;
+	charge(x, x->sites[site].rip);
+	if (address < WINDOW_SIZE && mmu_window_open(m, address, write)) {
+		x->budget = budget;
+		return load32(data + 4);
+	}
+	code = run_site(x, site, budget);
+	if (address < WINDOW_SIZE && m->context == MMU_USER)
+		mmu_window_open(m, address, write);
+	return code;
 }
 
 static uint32_t on_head(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
@@ -1080,9 +1242,12 @@ static uint32_t on_head(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 	note_x87(x);
 	c->rip = load32(data);
 	c->icount = icount_before(x, budget, load32(data + 4));
-	if (c->icount_end - c->icount >= load32(data + 4))
-		return go_on(x); /* only the slice is used up */
-	x->decline = true;       /* a block from here may be covered that only leads to this one again */
+	if (c->icount_end - c->icount >= load32(data + 4)) {
+		sample(x, (uint32_t)c->rip); /* only the slice is used up */
+		x->sample_at = 0;
+		return go_on(x);
+	}
+	x->decline = true; /* a block from here may be covered that only leads to this one again */
 	return 0;
 }
 
@@ -1096,13 +1261,6 @@ static uint32_t on_miss(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 	c->rip = r8;
 	c->icount = icount_before(x, budget, 0);
 	return go_on(x);
-}
-
-static void aim_patch(struct xlate *x, uint32_t jump, uint32_t code)
-{
-	uint32_t rel = code - (jump + 4);
-
-	memcpy(x->buf.write + (jump - (uint32_t)(uintptr_t)x->buf.exec), &rel, sizeof(rel));
 }
 
 /* The careful block at rip, when there is one or it has become worth it. */
@@ -1286,9 +1444,9 @@ static uint32_t gen_return_thunk(struct xlate *x, struct emit *e, unsigned ctx)
 static void gen_thunks(struct xlate *x)
 {
 	static handler_fn *const handlers[THUNK_ABSENT] = {
-		[THUNK_CALLOUT] = on_callout, [THUNK_FAULT] = on_fault,     [THUNK_MEMORY] = on_memory,
-		[THUNK_HEAD] = on_head,       [THUNK_CAREFUL] = on_careful, [THUNK_LINK] = on_link,
-		[THUNK_MISS] = on_miss,
+		[THUNK_CALLOUT] = on_callout, [THUNK_FAULT] = on_fault, [THUNK_MEMORY] = on_memory,
+		[THUNK_WINDOW] = on_window,   [THUNK_HEAD] = on_head,   [THUNK_CAREFUL] = on_careful,
+		[THUNK_LINK] = on_link,       [THUNK_MISS] = on_miss,
 	};
 	struct emit e = { .bytes = x->buf.write, .code = (uint32_t)(uintptr_t)x->buf.exec, .size = 16384 };
 	uint32_t reload;
@@ -1366,15 +1524,33 @@ void xlate_set_hot(struct xlate *x, unsigned executions)
 
 int xlate_set_hard(struct xlate *x)
 {
-	int rc = hardfault_create(&x->faults);
+	int rc = x->faults.place ? 0 : hardfault_create(&x->faults);
 
 	x->hard = !rc;
 	return rc;
 }
 
+void xlate_set_windows(struct xlate *x, enum xlate_windows when)
+{
+	x->windows = when;
+}
+
+/* A host that cannot have one is served by checks alone. */
+static int create_window(struct xlate *x)
+{
+	struct window *w = &x->c->mmu.window;
+	int rc = mmu_window_create(&x->c->mmu);
+
+	if (rc)
+		return rc == -ENOTSUP ? 0 : rc;
+	rc = hardfault_create(&x->faults);
+	x->faults.window = w->base;
+	return rc;
+}
+
 struct hardfaults *xlate_hardfaults(struct xlate *x)
 {
-	return x->hard ? &x->faults : NULL;
+	return x->faults.place ? &x->faults : NULL;
 }
 
 void xlate_set_code_room(struct xlate *x, uint32_t bytes)
@@ -1438,6 +1614,8 @@ int xlate_create(struct xlate **out, struct cache *cache)
 	rc = x->sites && x->pages && x->entries && x->low ? codebuf_create(&x->buf, CODE_SIZE) : -ENOMEM;
 	if (!rc)
 		rc = mmu_flat_create(&x->c->mmu);
+	if (!rc)
+		rc = create_window(x);
 	if (rc) {
 		xlate_destroy(x);
 		return rc;

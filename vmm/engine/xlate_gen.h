@@ -80,6 +80,7 @@ enum thunk {
 	THUNK_CALLOUT, /* rcx: address of a site */
 	THUNK_FAULT,   /* the same, after a fault of the host's processor */
 	THUNK_MEMORY,  /* rcx: address of a jump and a site */
+	THUNK_WINDOW,  /* rcx: address of a site and of the instruction's code, which found the window shut */
 	THUNK_HEAD,    /* rcx: address of rip, n: the budget does not cover the block */
 	THUNK_CAREFUL, /* rcx: address of a site; uncharged from it on; the jump before is to be aimed */
 	THUNK_LINK,    /* rcx: address of the target rip and the address of the jump to be aimed */
@@ -91,7 +92,7 @@ enum thunk {
 };
 
 /* A branch to the cold part of a block, whose target has not been emitted: a JRCXZ, or, in `far`, a Jcc. */
-enum pending_kind { PENDING_HEAD, PENDING_ACCESS, PENDING_SITE, PENDING_DIVIDE, PENDING_CAREFUL };
+enum pending_kind { PENDING_ACCESS, PENDING_SITE, PENDING_DIVIDE, PENDING_CAREFUL };
 struct pending {
 	uint32_t jump, hop; /* where its 8-bit, later its 32-bit displacement is */
 	uint32_t back;      /* PENDING_ACCESS: address after the jump */
@@ -106,6 +107,11 @@ enum { BLOCK_MAX_INSNS = 96, PENDING_MAX = 2 * BLOCK_MAX_INSNS + 2 };
 struct goto_stub {
 	uint32_t jump, target;
 	unsigned refund;
+};
+
+/* Code of an instruction that may fault on the host: offset and length; landing 0: the window's, to be made */
+struct touch {
+	uint32_t at, len, site, landing;
 };
 
 /* An instruction of the block, and where it is. */
@@ -158,6 +164,10 @@ struct gen {
 	unsigned stubs;
 	bool surveying; /* nothing is emitted: what does the block access? */
 	bool careful;   /* each access has a check of its own */
+	bool windowed;  /* accesses have none, but go through the window */
+	bool touching;  /* the present instruction has such an access */
+	struct touch touch[BLOCK_MAX_INSNS];
+	unsigned touches;
 	struct access access[2 * BLOCK_MAX_INSNS];
 	unsigned accesses;
 	struct span span[2 * BLOCK_MAX_INSNS];
@@ -186,8 +196,11 @@ bool segment_known(const struct insn *in, bool write);
 struct operand guest_operand(const struct insn *in);
 unsigned gen_ea(struct gen *g,
                 const struct insn *in); /* effective address: the register that holds it, R8 or the guest's own base */
-/* rcx becomes what to add to `address`, or the instruction is left. through_segment: no wrap at the segment's end is excluded, so only aligned accesses stay. */
-void gen_check(struct gen *g, unsigned address, unsigned size, bool write, bool through_segment);
+/* What the address in a register leads to, checked, or the instruction is left; may use rcx. through_segment: no wrap at the segment's end is excluded, so
+ * only aligned accesses stay. */
+struct operand gen_at(struct gen *g, unsigned address, unsigned size, bool write, bool through_segment);
+/* The same operand, with its address in `reg`. */
+struct operand gen_pin(struct gen *g, unsigned reg, struct operand m);
 struct operand gen_memory(struct gen *g, const struct insn *in, unsigned size, bool write); /* the memory operand, checked */
 /* 4 bytes at a general register (R_SP, R_BP) and a small displacement, checked; may use r8 */
 struct operand gen_stack(struct gen *g, unsigned reg, int32_t disp, bool write);

@@ -49,8 +49,7 @@ static bool goes_on(const struct gen *g, uint32_t *rip)
 /* The same for an instruction with AH..BH: no register of the operand may need a REX. */
 static struct operand gen_memory_plain(struct gen *g, const struct insn *in, unsigned size, bool write)
 {
-	emit_rm(&g->e, 8, 0x8d, RCX, gen_memory(g, in, size, write));
-	return at_base(RCX, 0);
+	return gen_pin(g, RCX, gen_memory(g, in, size, write));
 }
 
 /* A byte register next to a memory operand: low bytes anywhere, high ones but CH. */
@@ -316,13 +315,11 @@ static bool gen_pop(struct gen *g, const struct insn *in)
 
 static bool gen_leave_insn(struct gen *g, const struct insn *in)
 {
-	struct operand m;
-
 	if (in->opsize != 4)
 		return false;
-	m = gen_stack(g, R_BP, 0, false);
+	emit_rm(&g->e, 4, 0x8b, R9, gen_stack(g, R_BP, 0, false));
 	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(RBP, 4));
-	emit_rm(&g->e, 4, 0x8b, RBP, m);
+	emit_mov(&g->e, RBP, R9);
 	return true;
 }
 
@@ -418,6 +415,7 @@ static bool gen_unary(struct gen *g, const struct insn *in, unsigned opcode, uns
 static bool gen_shift(struct gen *g, const struct insn *in)
 {
 	unsigned n = (unsigned)(in->op - OP_ROL), extension = n == 6 ? 7 : n, word = in->opsize != 1;
+	struct operand m;
 
 	switch (in->form) {
 	case FORM_RI:
@@ -440,9 +438,9 @@ static bool gen_shift(struct gen *g, const struct insn *in)
 	case FORM_M:
 		if (!segment_known(in, true))
 			return false;
-		emit_rm(&g->e, 8, 0x8d, R9, gen_memory(g, in, in->opsize, true));
+		m = gen_pin(g, R9, gen_memory(g, in, in->opsize, true));
 		gen_cx_in(g);
-		emit_rm(&g->e, in->opsize, 0xd2 + word, extension, at_base(R9, 0));
+		emit_rm(&g->e, in->opsize, 0xd2 + word, extension, m);
 		return true;
 	default: return false;
 	}
@@ -668,6 +666,7 @@ static bool gen_string(struct gen *g, const struct insn *in)
 	struct operand tmp = at_frame(g, offsetof(struct frame, tmp));
 	bool source = in->op != OP_STOS && in->op != OP_SCAS;
 	unsigned size = in->opsize;
+	struct operand m;
 
 	if (in->asize != 4 || (source && in->seg >= SEG_FS))
 		return false;
@@ -676,32 +675,22 @@ static bool gen_string(struct gen *g, const struct insn *in)
 	gen_require(g, offsetof(struct frame, forwards));
 	switch (in->op) {
 	case OP_MOVS:
-		gen_check(g, RSI, size, false, false);
-		gen_element(g, in, 0x8a, R9, at_index(RCX, RSI, 0, 0));
+		gen_element(g, in, 0x8a, R9, gen_at(g, RSI, size, false, false));
 		gen_element(g, in, 0x88, R9, tmp);
-		gen_check(g, RDI, size, true, false);
+		m = gen_at(g, RDI, size, true, false);
 		gen_element(g, in, 0x8a, R9, tmp);
-		gen_element(g, in, 0x88, R9, at_index(RCX, RDI, 0, 0));
+		gen_element(g, in, 0x88, R9, m);
 		break;
 	case OP_CMPS:
-		gen_check(g, RDI, size, false, false);
-		gen_element(g, in, 0x8a, R9, at_index(RCX, RDI, 0, 0));
+		gen_element(g, in, 0x8a, R9, gen_at(g, RDI, size, false, false));
 		gen_element(g, in, 0x88, R9, tmp);
-		gen_check(g, RSI, size, false, false);
-		gen_element(g, in, 0x8a, R9, at_index(RCX, RSI, 0, 0));
+		m = gen_at(g, RSI, size, false, false);
+		gen_element(g, in, 0x8a, R9, m);
 		gen_element(g, in, 0x3a, R9, tmp);
 		break;
-	case OP_STOS:
-		gen_check(g, RDI, size, true, false);
-		gen_element(g, in, 0x88, RAX, at_index(RCX, RDI, 0, 0));
-		break;
-	case OP_LODS:
-		gen_check(g, RSI, size, false, false);
-		gen_element(g, in, 0x8a, RAX, at_index(RCX, RSI, 0, 0));
-		break;
-	default: /* SCAS */
-		gen_check(g, RDI, size, false, false);
-		gen_element(g, in, 0x3a, RAX, at_index(RCX, RDI, 0, 0));
+	case OP_STOS: gen_element(g, in, 0x88, RAX, gen_at(g, RDI, size, true, false)); break;
+	case OP_LODS: gen_element(g, in, 0x8a, RAX, gen_at(g, RSI, size, false, false)); break;
+	default: /* SCAS */ gen_element(g, in, 0x3a, RAX, gen_at(g, RDI, size, false, false));
 	}
 	if (source)
 		gen_step(g, RSI, size);
@@ -859,13 +848,7 @@ static bool kinds_are(const struct insn *in, unsigned dst, unsigned src)
 /* 16 bytes of memory, aligned or the handler's to judge. */
 static struct operand gen_memory_16(struct gen *g, const struct insn *in, bool write, bool aligned)
 {
-	unsigned address;
-
-	if (!aligned)
-		return gen_memory(g, in, 16, write);
-	address = gen_ea(g, in);
-	gen_check(g, address, 16, write, true);
-	return at_index(RCX, address, 0, 0);
+	return aligned ? gen_at(g, gen_ea(g, in), 16, write, true) : gen_memory(g, in, 16, write);
 }
 
 static bool gen_vec_arith(struct gen *g, const struct insn *in, unsigned opcode)
@@ -908,8 +891,9 @@ static bool gen_vec_move(struct gen *g, const struct insn *in, bool aligned)
 	gen_vcpu(g);
 	if (in->form == FORM_MR)
 		gen_xmm_load(g, in->reg);
-	emit_u8(&g->e, 0xf3); /* MOVDQU */
-	emit_rm(&g->e, 4, in->form == FORM_MR ? 0x0f7f : 0x0f6f, XMM0, m);
+	if (!(aligned && m.window)) /* MOVDQU; else MOVDQA, which has the host look at the alignment */
+		emit_u8(&g->e, 0xf3);
+	emit_rm(&g->e, aligned && m.window ? STEP_16 : 4, in->form == FORM_MR ? 0x0f7f : 0x0f6f, XMM0, m);
 	if (in->form == FORM_RM)
 		gen_xmm_store(g, in->reg);
 	return true;

@@ -89,7 +89,8 @@ static void gen_index(struct gen *g, unsigned address, unsigned size)
 	emit_shrx(e, true, R9, R9, SHIFT_12);
 }
 
-void gen_check(struct gen *g, unsigned address, unsigned size, bool write, bool through_segment)
+/* rcx becomes what to add to `address`. */
+static void gen_check(struct gen *g, unsigned address, unsigned size, bool write, bool through_segment)
 {
 	unsigned ctx = (unsigned)g->context;
 	struct pending p = {
@@ -105,6 +106,32 @@ void gen_check(struct gen *g, unsigned address, unsigned size, bool write, bool 
 	p.jump = emit_jrcxz(&g->e);
 	p.back = emit_here(&g->e);
 	gen_pend(g, p);
+}
+
+static struct operand gen_through_window(struct gen *g, struct operand m)
+{
+	gen_site(g);
+	g->touching = true;
+	return in_window(m);
+}
+
+struct operand gen_at(struct gen *g, unsigned address, unsigned size, bool write, bool through_segment)
+{
+	if (g->windowed)
+		return gen_through_window(g, at_base(address, 0));
+	gen_check(g, address, size, write, through_segment);
+	return at_index(RCX, address, 0, 0);
+}
+
+struct operand gen_pin(struct gen *g, unsigned reg, struct operand m)
+{
+	bool window = m.window;
+
+	m.window = false;
+	emit_rm(&g->e, window ? 4 : 8, 0x8d, reg, m);
+	m = at_base(reg, 0);
+	m.window = window;
+	return m;
 }
 
 /* FS and GS: base added, when the segment is whole and aligned. */
@@ -205,14 +232,15 @@ struct operand gen_memory(struct gen *g, const struct insn *in, unsigned size, b
 	struct operand m;
 	unsigned address;
 
+	if (g->windowed && !through_segment)
+		return gen_through_window(g, guest_operand(in));
 	if (!through_segment && in->index == GPR_ZERO && in->base != GPR_ZERO &&
 	    gen_in_span(g, in->base >> 3, in->disp, size, write, &m))
 		return m;
 	address = gen_ea(g, in);
 	if (through_segment)
 		address = gen_segment(g, in, address);
-	gen_check(g, address, size, write, through_segment);
-	return at_index(RCX, address, 0, 0);
+	return gen_at(g, address, size, write, through_segment);
 }
 
 struct operand gen_stack(struct gen *g, unsigned reg, int32_t disp, bool write)
@@ -220,14 +248,15 @@ struct operand gen_stack(struct gen *g, unsigned reg, int32_t disp, bool write)
 	unsigned address = host(reg * 8);
 	struct operand m;
 
+	if (g->windowed)
+		return gen_through_window(g, at_base(address, disp));
 	if (gen_in_span(g, reg, (uint32_t)disp, 4, write, &m))
 		return m;
 	if (disp) {
 		emit_rm(&g->e, 4, 0x8d, R8, at_base(address, disp));
 		address = R8;
 	}
-	gen_check(g, address, 4, write, false);
-	return at_index(RCX, address, 0, 0);
+	return gen_at(g, address, 4, write, false);
 }
 
 /* ---- the survey ---- */

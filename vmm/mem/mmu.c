@@ -84,7 +84,13 @@ struct flat_journal {
 	uint32_t page[2][2][JOURNAL_MAX];
 };
 
-static void flat_clear(const struct mmu *m, unsigned ctx, uint64_t lin)
+static void shut(struct mmu *m, uint64_t lin)
+{
+	if (window_of(&m->window, lin) != WINDOW_SHUT)
+		window_shut_page(&m->window, lin);
+}
+
+static void flat_clear(struct mmu *m, unsigned ctx, uint64_t lin)
 {
 	uint64_t *words[] = {
 		mmu_flat_word(m, FLAT_READ(ctx), lin),       mmu_flat_word(m, FLAT_WRITE(ctx), lin),
@@ -96,6 +102,8 @@ static void flat_clear(const struct mmu *m, unsigned ctx, uint64_t lin)
 		if (*words[i])
 			*words[i] = 0;
 	}
+	if (ctx == MMU_USER)
+		shut(m, lin);
 }
 
 static void flat_drop_list(struct mmu *m, unsigned ctx, unsigned global)
@@ -104,6 +112,8 @@ static void flat_drop_list(struct mmu *m, unsigned ctx, unsigned global)
 
 	if (!m->flat)
 		return;
+	if (ctx == MMU_USER)
+		window_shut_all(&m->window);
 	n = m->journal->count[ctx][global];
 	for (uint32_t i = 0; i < n; i++)
 		flat_clear(m, ctx, (uint64_t)m->journal->page[ctx][global][i] << PAGE_SHIFT);
@@ -146,6 +156,8 @@ static void flat_fill(struct mmu *m, uint64_t lin, const struct tlb_entry *e, un
 	if (!m->flat)
 		return;
 	flat_note(m, ctx, lin, global);
+	if (ctx == MMU_USER && (!read || !write))
+		shut(m, lin);
 	*mmu_flat_word(m, FLAT_READ(ctx), lin) = read;
 	*mmu_flat_word(m, FLAT_WRITE(ctx), lin) = write;
 	if ((uint32_t)lin >> PAGE_SHIFT == 0 || (uint32_t)lin >> PAGE_SHIFT == STORE_PAGES - 1)
@@ -161,6 +173,8 @@ static void flat_forget_writes(struct mmu *m, page_test *test, uint64_t what)
 {
 	if (!m->flat)
 		return;
+	if (!test)
+		window_shut_all(&m->window);
 	for (unsigned list = 0; list < 4; list++) {
 		unsigned ctx = list / 2;
 
@@ -168,8 +182,11 @@ static void flat_forget_writes(struct mmu *m, page_test *test, uint64_t what)
 			uint64_t lin = (uint64_t)m->journal->page[ctx][list % 2][i] << PAGE_SHIFT;
 			uint64_t *word = mmu_flat_word(m, FLAT_WRITE(ctx), lin);
 
-			if (*word && (!test || test(*word + lin, what)))
+			if (*word && (!test || test(*word + lin, what))) {
 				*word = *mmu_flat_span(m, FLAT_SPAN_WRITE(ctx), lin) = 0;
+				if (ctx == MMU_USER)
+					shut(m, lin);
+			}
 		}
 	}
 }
@@ -763,6 +780,21 @@ int mmu_flat_create(struct mmu *m)
 	return 0;
 }
 
+int mmu_window_create(struct mmu *m)
+{
+	return window_create(&m->window, m->ram);
+}
+
+bool mmu_window_open(struct mmu *m, uint64_t lin, bool write)
+{
+	uint64_t read_word = *mmu_flat_word(m, FLAT_READ(MMU_USER), lin), page = lin & PAGE_MASK;
+	bool writable = *mmu_flat_word(m, FLAT_WRITE(MMU_USER), lin) != 0;
+
+	if (!m->window.base || !read_word || (write && !writable))
+		return false;
+	return window_open(&m->window, page, read_word + page - (uintptr_t)m->ram->host, writable);
+}
+
 void mmu_flat_set_jump(struct mmu *m, uint64_t lin, uint64_t value)
 {
 	uint64_t word = paging(m) ? store_find(m->store, lin) : identity_word(lin);
@@ -787,6 +819,7 @@ void mmu_flat_drop_jumps(struct mmu *m, enum mmu_context context)
 
 void mmu_free(struct mmu *m)
 {
+	window_destroy(&m->window);
 	if (m->flat)
 		munmap(m->flat, FLAT_SIZE);
 	if (m->journal)

@@ -16,6 +16,7 @@
 #define RINGSIDE_VMM_MEM_MMU_H
 
 #include "vmm/mem/ram.h"
+#include "vmm/mem/window.h"
 #include "vmm/meter.h"
 
 #define TLB_FAST_BITS 10
@@ -63,9 +64,10 @@ struct mmu {
 	enum mmu_context context;
 	uint8_t *flat; /* NULL unless mmu_flat_create() was called */
 	struct flat_journal *journal;
-	bool split_views; /* model 0/3/3: supervisor and user are separate views; a crossing empties `fast` */
-	bool stepping;    /* slow path may touch MMIO and code pages (set for one instruction at a time) */
-	bool all_slow;    /* every access takes the slow path (alignment checking) */
+	struct window window; /* for MMU_USER: pages that the flat table has; none unless mmu_window_create() was called */
+	bool split_views;     /* model 0/3/3: supervisor and user are separate views; a crossing empties `fast` */
+	bool stepping;        /* slow path may touch MMIO and code pages (set for one instruction at a time) */
+	bool all_slow;        /* every access takes the slow path (alignment checking) */
 	struct ram *ram;
 	struct tlb_store *store;
 	uint32_t generation; /* changes whenever a linear -> physical mapping or context may have changed: jump caches compare it */
@@ -125,7 +127,10 @@ int mmu_probe(const struct mmu *m, uint64_t lin, enum mmu_access access, enum mm
 /* The same without side effects, for debuggers: permissions ignored. Returns 0 or -1. */
 int mmu_peek(const struct mmu *m, uint64_t lin, uint64_t *gpa);
 
-int mmu_flat_create(struct mmu *m); /* -ENOMEM */
+int mmu_flat_create(struct mmu *m);   /* -ENOMEM */
+int mmu_window_create(struct mmu *m); /* after mmu_flat_create(); -ENOMEM, -ENOTSUP */
+/* Open lin's page in the window, as far as the flat table permits; false when that is not even reading, or not the writing that is wanted. */
+bool mmu_window_open(struct mmu *m, uint64_t lin, bool write);
 /* Remember `value` for the page of lin in the present context until its translation goes. The page must have one. */
 void mmu_flat_set_jump(struct mmu *m, uint64_t lin, uint64_t value);
 /* Forget all of them: of one context. */

@@ -1,7 +1,7 @@
 /*
  * ram.c - guest RAM and the books about its pages.
  *
- * RAM is one anonymous mapping, reserved but not committed, with an inaccessible page on either side: an address
+ * RAM is one mapping of a file in memory, reserved but not committed, with an inaccessible page on either side: an address
  * computed wrongly next to it stops the program and does not reach the VMM's own memory. The books are mappings of
  * the same kind, so that a big guest which touches little costs little.
  *
@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "vmm/bug.h"
 #include "vmm/digest.h"
@@ -44,27 +45,47 @@ static uint8_t *reserve_guarded(uint64_t size)
 	return p + PAGE_SIZE;
 }
 
+/* Put a file in place of anonymous memory: a host that has none to give is no reason to stop. */
+static int back_with_file(uint8_t *at, uint64_t size)
+{
+	int fd = memfd_create("guest RAM", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, (off_t)size) ||
+	    mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 int ram_init(struct ram *r, uint64_t size)
 {
 	memset(r, 0, sizeof(*r));
 	if (size == 0 || size % PAGE_SIZE || size > SIZE_MAX / 2)
 		return -EINVAL;
+	r->fd = -1;
 	r->size = size;
 	r->pages = size >> PAGE_SHIFT;
 	r->host = reserve_guarded(size);
 	r->code = reserve(r->pages * sizeof(*r->code));
 	r->dirty = reserve(r->pages);
 	r->page_hash = reserve(r->pages * sizeof(*r->page_hash));
-	if (r->host && r->code && r->dirty && r->page_hash)
-		return 0;
-	ram_free(r);
-	return -ENOMEM;
+	if (!r->host || !r->code || !r->dirty || !r->page_hash) {
+		ram_free(r);
+		return -ENOMEM;
+	}
+	r->fd = back_with_file(r->host, size);
+	return 0;
 }
 
 void ram_free(struct ram *r)
 {
 	if (r->host)
 		munmap(r->host - PAGE_SIZE, r->size + 2 * PAGE_SIZE);
+	if (r->host && r->fd >= 0)
+		close(r->fd);
 	release(r->code, r->pages * sizeof(*r->code));
 	release(r->dirty, r->pages);
 	release(r->page_hash, r->pages * sizeof(*r->page_hash));
@@ -216,9 +237,29 @@ uint64_t ram_digest(struct ram *r)
 	return r->digest;
 }
 
+/* The next run of pages that the host has given memory to: *end is behind it. r->pages: there is none. */
+static uint64_t next_touched(const struct ram *r, uint64_t page, uint64_t *end)
+{
+	off_t data, hole;
+
+	*end = r->pages;
+	if (r->fd < 0 || page >= r->pages)
+		return page;
+	data = lseek(r->fd, (off_t)(page << PAGE_SHIFT), SEEK_DATA);
+	if (data < 0)
+		return errno == ENXIO ? r->pages : page;
+	hole = lseek(r->fd, data, SEEK_HOLE);
+	if (hole > data)
+		*end = ((uint64_t)hole + PAGE_SIZE - 1) >> PAGE_SHIFT;
+	return (uint64_t)data >> PAGE_SHIFT;
+}
+
 void ram_mark_all_dirty(struct ram *r)
 {
-	memset(r->dirty, RAM_DIRTY_ALL, r->pages);
+	uint64_t end;
+
+	for (uint64_t page = 0; (page = next_touched(r, page, &end)) < r->pages; page = end)
+		memset(r->dirty + page, RAM_DIRTY_ALL, end - page);
 }
 
 size_t ram_take_written(struct ram *r, uint8_t bit, uint64_t *page)

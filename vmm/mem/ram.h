@@ -27,6 +27,7 @@ typedef void ram_code_written_fn(void *self, uint64_t gpa, unsigned len);
 
 struct ram {
 	uint8_t *host; /* size bytes, page aligned */
+	int fd; /* the file it is a shared mapping of, so that a page can be mapped again elsewhere; -1: it is none */
 	uint64_t size; /* multiple of PAGE_SIZE */
 	uint64_t pages;
 	uint64_t *code;      /* a page's code bitmap: bit i = its 64-byte chunk i holds decoded code */
@@ -59,6 +60,7 @@ bool ram_holds_code(const struct ram *r, uint64_t gpa, unsigned len);
 /* Digest over (page number, content) of all pages, order-independent sum; recomputes dirty pages only and clears dirty.
  * A page of zeros contributes 0. */
 uint64_t ram_digest(struct ram *r);
+/* Somebody may have written anywhere. Pages without memory of the host are zeros still, and would get some if they were read: they stay clean. */
 void ram_mark_all_dirty(struct ram *r);
 /* The numbers of the pages written since the last call for this bit (RAM_DIRTY_*), ascending, into `page`, which has room for all pages;
  * returns how many. */
