@@ -8,9 +8,9 @@ set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
 planted=$BUILD/planted
-deals=50 pool=64 side=8
+deals=50 pool=64 side=8 slow=80
 RANDOM=${SEED:-1}
-[ -z "${RINGSIDE_QUICK-}" ] || deals=0 pool=0
+[ -z "${RINGSIDE_QUICK-}" ] || deals=0 pool=0 slow=1000
 # json EXPRESSION: of the comparison made last, whose gist is shown otherwise
 json() { jq -e "$1" "$scratch/out" >/dev/null || { gist; return 1; }; }
 gist() { jq -c '.verdict, .notes, .counts, .alike, (.costs[] | select(.verdict != "too few") | [.by, .row, .change, .p, .verdict])' "$scratch/out"; }
@@ -31,7 +31,7 @@ compare() {
 # ---- a handler that is a fifth slower, taken in turn with one that is not
 for i in $(seq $side); do
 	RINGSIDE_SLOW=0 record "$planted/ringside" "usual.$i" "$BUILD/guests/storm.elf" --append events=20000
-	RINGSIDE_SLOW=80 record "$planted/ringside" "slow.$i" "$BUILD/guests/storm.elf" --append events=20000
+	RINGSIDE_SLOW=$slow record "$planted/ringside" "slow.$i" "$BUILD/guests/storm.elf" --append events=20000
 done
 more=(--limit 0)
 # shellcheck disable=SC2046 # lists of names
