@@ -1,19 +1,16 @@
 /*
  * compare_rows.c - the rows of two sides, matched by what they are called, and what is found of each: counts, costs, how likely chance alone is.
  *
- * A recording as a whole is dearer or cheaper than the next: its host's processor is shared, clocked up and down, has warm or cold caches. On a host of a
- * cloud the same build's recordings differed by up to 80 %, nearly all of it common to all rows. So the common part is found first, as the median over rows of how
- * far a recording's median is from the row's middling recording, and taken out of its samples. What is left tells one handler from the others ten
- * times as sharply. What was taken out is itself compared (struct compare_alike): a path that all events share may have become dearer too.
+ * What all rows of a recording have in common (alike.h) is taken out of its samples first. It is itself compared (struct compare_alike): a path that all events
+ * share may have become dearer too.
  */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "profiler/alike.h"
 #include "profiler/compare_internal.h"
-
-#define ALIKE_ROWS_MIN 5 /* of fewer rows one that changed is a large part of what they have in common */
 
 /* ---- both sides' rows -------------------------------------------------------------------------------------------- */
 
@@ -152,64 +149,39 @@ static bool few(const struct compare *c, const struct half *const half[2], const
 
 /* ---- what a recording's rows have in common ---------------------------------------------------------------------- */
 
-/* distance: of each row (rows one behind the other) and recording (base's first), the logarithm of its median. */
-struct distances {
+struct rows_alike {
 	const struct compare *c;
-	double *distance;
-	size_t rows, runs;
+	struct alike alike; /* base's recordings first */
 };
 
-static int add_distances(void *self, const struct half *const half[2], const struct grouped g[2])
+static int add_medians(void *self, const struct half *const half[2], const struct grouped g[2])
 {
-	struct distances *d = self;
-	double *grown, *row, *sorted;
+	struct rows_alike *rows = self;
+	double medians[2 * COMPARE_RUNS_MAX];
 	size_t used = 0;
 
-	if (!half[0] || !half[1] || few(d->c, half, g))
+	if (!half[0] || !half[1] || few(rows->c, half, g))
 		return 0;
-	grown = realloc(d->distance, (d->rows + 2) * d->runs * sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	d->distance = grown;
-	row = grown + d->rows * d->runs;
-	sorted = row + d->runs;
 	for (int s = 0; s < 2; s++)
-		for (size_t i = 0; i < d->c->side[s]->run_count; i++) {
+		for (size_t i = 0; i < rows->c->side[s]->run_count; i++) {
 			size_t n;
 			const uint32_t *cost = run_samples(&g[s], i, half[s]->order, &n);
-			uint32_t median = n ? stats_percentile(cost, n, 50) : 0;
 
-			if (!median)
-				return 0;
-			row[used++] = log(median);
+			medians[used++] = n ? stats_percentile(cost, n, 50) : 0;
 		}
-	memcpy(sorted, row, used * sizeof(*row));
-	for (size_t i = 0; i < used; i++)
-		row[i] -= stats_median(sorted, used);
-	d->rows++;
-	return 0;
+	return alike_add(&rows->alike, medians);
 }
 
-/* The median over rows, of one recording. */
-static double common_distance(const struct distances *d, size_t run, double *room)
+static int find_factors(struct compare *c, const struct alike *alike)
 {
-	for (size_t r = 0; r < d->rows; r++)
-		room[r] = d->distance[r * d->runs + run];
-	return stats_median(room, d->rows);
-}
+	size_t n = c->side[0]->run_count, m = c->side[1]->run_count;
+	double factor[2 * COMPARE_RUNS_MAX];
+	int rc = alike_factors(alike, factor, &c->alike.rows);
 
-static int find_factors(struct compare *c, const struct distances *d)
-{
-	double *room = malloc(d->rows * sizeof(*room));
-	size_t run = 0;
-
-	if (!room)
-		return -ENOMEM;
-	for (int s = 0; s < 2; s++)
-		for (size_t i = 0; i < c->side[s]->run_count; i++)
-			c->alike.factor[s][i] = exp(common_distance(d, run++, room));
-	free(room);
-	c->alike.rows = d->rows;
+	if (rc)
+		return rc;
+	memcpy(c->alike.factor[0], factor, n * sizeof(*factor));
+	memcpy(c->alike.factor[1], factor + n, m * sizeof(*factor));
 	return 0;
 }
 
@@ -236,23 +208,23 @@ static void test_factors(struct compare *c)
 
 int compare_alike(struct compare *c, struct vm_error *err)
 {
-	struct distances d = { .c = c, .runs = c->side[0]->run_count + c->side[1]->run_count };
-	int rc = 0;
+	struct rows_alike rows = { c, { .runs = c->side[0]->run_count + c->side[1]->run_count } };
+	int rc;
 
 	for (int s = 0; s < 2; s++)
 		for (size_t i = 0; i < COMPARE_RUNS_MAX; i++)
 			c->alike.factor[s][i] = 1;
 	if (!c->costs_compared || c->options->quiet_host || !c->options->by_count)
 		return 0;
-	rc = group_and_walk(c, c->options->by[0], add_distances, &d, err);
-	if (!rc && d.rows >= ALIKE_ROWS_MIN) {
-		rc = find_factors(c, &d);
+	rc = group_and_walk(c, c->options->by[0], add_medians, &rows, err);
+	if (!rc) {
+		rc = find_factors(c, &rows.alike);
 		if (rc)
 			vm_fail(err, rc, "compare: out of memory");
-		else
-			test_factors(c);
 	}
-	free(d.distance);
+	if (!rc && c->alike.rows)
+		test_factors(c);
+	alike_free(&rows.alike);
 	return rc;
 }
 

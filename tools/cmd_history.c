@@ -12,10 +12,11 @@
 #include "profiler/plot.h"
 #include "profiler/stats.h"
 #include "tools/commands.h"
+#include "tools/history_gate.h"
 #include "tools/options.h"
 #include "tools/tool.h"
 
-#define TRACES_MAX 64
+#define TRACES_MAX HISTORY_GATE_RUNS
 #define ALPHA 0.01
 #define STEP_SIDE 5 /* runs on each side of a step */
 
@@ -280,96 +281,21 @@ static size_t last_runs(const struct history *h, const struct history_run *like,
 	return found;
 }
 
-struct gate {
-	const struct history_run *old[TRACES_MAX];
-	size_t old_count;
-	double effect;
-	bool confirmed;
-	size_t more, fewer, slower;
-};
-
-/* Against the newest of the old: counts are exact, so one is enough. */
-static void gate_counts(struct gate *g, const struct runs *runs)
-{
-	const struct history_run *now = &runs->list[0], *before = g->old[0];
-
-	for (size_t i = 0; i < now->row_count; i++) {
-		const struct history_row *old = history_row_find(before, now->rows[i].name);
-		uint64_t was = old ? old->count : 0;
-
-		if (was == now->rows[i].count)
-			continue;
-		printf("%-48s count %10" PRIu64 " -> %-10" PRIu64 " %s\n", now->rows[i].name, was, now->rows[i].count,
-		       now->rows[i].count > was ? "more" : "fewer");
-		g->more += now->rows[i].count > was;
-		g->fewer += now->rows[i].count < was;
-	}
-	for (size_t i = 0; i < before->row_count; i++)
-		if (!history_row_find(now, before->rows[i].name)) {
-			printf("%-48s count %10" PRIu64 " -> 0          gone\n", before->rows[i].name,
-			       before->rows[i].count);
-			g->fewer++;
-		}
-}
-
-/* Slower: every new median is above every old one, and theirs above theirs by the effect. */
-static void gate_cost(struct gate *g, const struct runs *runs, const char *name)
-{
-	double was[TRACES_MAX], now[TRACES_MAX], most = 0, least = 1e300;
-	size_t m = 0, n = 0;
-
-	for (size_t i = 0; i < g->old_count; i++) {
-		const struct history_row *row = history_row_find(g->old[i], name);
-
-		if (row && g->old[i]->costs_ok) {
-			was[m++] = row->p50;
-			most = row->p50 > most ? row->p50 : most;
-		}
-	}
-	for (size_t i = 0; i < runs->count; i++) {
-		const struct history_row *row = history_row_find(&runs->list[i], name);
-
-		if (row && runs->list[i].costs_ok && row->count >= 20) {
-			now[n++] = row->p50;
-			least = row->p50 < least ? row->p50 : least;
-		}
-	}
-	if (!m || !n || least <= most || stats_median(now, n) < stats_median(was, m) * (1 + g->effect))
-		return;
-	g->slower++;
-	printf("%-48s p50 %12.0f -> %-10.0f %s\n", name, stats_median(was, m), stats_median(now, n),
-	       g->confirmed ? "slower" : "slower?");
-}
-
-static int gate_runs(struct gate *g, const struct runs *runs)
-{
-	gate_counts(g, runs);
-	for (size_t i = 0; i < runs->list[0].row_count; i++)
-		gate_cost(g, runs, runs->list[0].rows[i].name);
-	if (!g->confirmed)
-		printf("NOTE  %zu runs against %zu: a busier host cannot be told from a slower handler, so costs "
-		       "decide nothing\n",
-		       runs->count, g->old_count);
-	printf("%s: counts %zu more, %zu fewer; costs %zu slower, against the last %zu runs on this host\n",
-	       g->more || (g->slower && g->confirmed) ? "regressed" : "equal", g->more, g->fewer, g->slower,
-	       g->old_count);
-	return g->more || (g->slower && g->confirmed) ? TOOL_GUEST_FAILED : TOOL_OK;
-}
-
 static int do_gate(const struct history *h, const struct history_cli *cli, const char **args)
 {
-	struct gate g = { .effect = effect_of(cli) };
+	struct history_gate g = { .alpha = ALPHA, .effect = effect_of(cli) };
 	uint64_t last = 10;
 	struct runs runs;
 	int status;
 
-	if (cli->last && (!tool_parse_count(cli->last, &last) || !last || last > TRACES_MAX))
-		return tool_error(TOOL_USAGE, "--last %s: must be 1 to %d", cli->last, TRACES_MAX);
+	if (cli->last && (!tool_parse_count(cli->last, &last) || !last || last > HISTORY_GATE_RUNS))
+		return tool_error(TOOL_USAGE, "--last %s: must be 1 to %d", cli->last, HISTORY_GATE_RUNS);
 	status = read_traces(&runs, args + 1, cli);
 	if (status == OPTIONS_GO) {
 		g.old_count = last_runs(h, &runs.list[0], last, g.old);
-		g.confirmed = stats_chance_apart(g.old_count, runs.count) < ALPHA;
-		status = g.old_count ? gate_runs(&g, &runs)
+		for (; g.now_count < runs.count; g.now_count++)
+			g.now[g.now_count] = &runs.list[g.now_count];
+		status = g.old_count ? history_gate_run(&g)
 		                     : tool_error(TOOL_DIVERGED, "%s: no run of '%s' on this host to compare with",
 		                                  args[0], runs.list[0].workload);
 	}
@@ -394,11 +320,11 @@ static const struct usage usages[] = {
 	  "  ringside history plot --row 'insn out pio' --output out.svg runs.db", 1, 1 },
 	{ "ringside history gate", "STORE TRACE...",
 	  "Compares recordings with the last runs of the same work on the same host. Status: 0 equal or better, 1 "
-	  "regressed, "
-	  "4 nothing to\ncompare with. Counts are compared with the last run; a cost is worse if it is above those of "
-	  "all of "
-	  "them.",
-	  "  ringside history gate --last 20 runs.db a.trace b.trace", 2, TRACES_MAX + 1 },
+	  "regressed, 4 nothing to\ncompare with. Counts are compared with the last run. What all costs of a recording "
+	  "have in common is taken out as the host's, and a row\nis slower if an exact rank test over the recordings "
+	  "says so, corrected for the rows: that takes five against ten runs, or more.",
+	  "  ringside history gate --last 20 runs.db new1.trace new2.trace new3.trace new4.trace new5.trace", 2,
+	  TRACES_MAX + 1 },
 };
 enum { DO_ADD, DO_LIST, DO_STEPS, DO_PLOT, DO_GATE };
 

@@ -44,6 +44,17 @@ compare $(seq -f slow.%g $side) / $(seq -f usual.%g $side)
 ok "the other way it is no regression" equal $? 0
 ok "but an improvement" json '.verdict == "improved"'
 
+# ---- the same against a store of runs
+history() { "$RINGSIDE" history "$@"; }
+for base in usual slow; do
+	history add --label $base "$scratch/$base.db" $(seq -f "$scratch/$base.%g" $side) || fail "history add" "$RINGSIDE history add --label $base STORE TRACE..."
+done
+history gate "$scratch/usual.db" $(seq -f "$scratch/slow.%g" $side) >"$scratch/out"
+ok "history gate: a slow handler is a regression" equal $? 1
+ok "it is that handler, and no other" equal "$(grep -o '^.* p50 .* slower$' "$scratch/out" | cut -c1-17)" "insn rdtsc fault "
+history gate "$scratch/slow.db" $(seq -f "$scratch/usual.%g" $side) >"$scratch/out"
+ok "the other way it is no regression" equal $? 0
+
 # ---- an unchanged build
 for i in $(seq $pool); do record "$RINGSIDE" "same.$i" "$BUILD/guests/count.elf"; done
 more=(--limit 1)
