@@ -134,14 +134,16 @@ static void spots_merge(struct spots *s)
 {
 	size_t kept = 0;
 
-	qsort(s->at, s->count, sizeof(*s->at), compare_spots);
+	if (s->count)
+		qsort(s->at, s->count, sizeof(*s->at), compare_spots);
 	for (size_t i = 0; i < s->count; i++) {
-		struct spot *last = &s->at[kept - 1];
+		struct spot *last;
 
-		if (!kept || compare_spots(last, &s->at[i])) {
+		if (!kept || compare_spots(&s->at[kept - 1], &s->at[i])) {
 			s->at[kept++] = s->at[i];
 			continue;
 		}
+		last = &s->at[kept - 1];
 		last->count += s->at[i].count;
 		for (int ph = PH_OWN; ph < PH_MAX; ph++)
 			last->phases[ph] += s->at[i].phases[ph];
