@@ -636,11 +636,13 @@ static void clear_watches(struct timeline *t)
 }
 
 static void fill_match(const struct timeline *t, const struct timeline_watch *watches, const struct vm_debug_hit *hit,
-                       struct timeline_stop *stop)
+                       uint64_t when, struct timeline_stop *stop)
 {
 	fill_stop(t, watches[hit->point].kind == WATCH_EXEC ? TIMELINE_BREAK : TIMELINE_WATCH, stop);
 	stop->watch = hit->point;
 	stop->lin = hit->lin;
+	stop->by_change = hit->by_change;
+	stop->changed_at = hit->by_change ? when : 0;
 }
 
 int timeline_forward(struct timeline *t, uint64_t limit, const struct timeline_watch *watches, unsigned count,
@@ -658,7 +660,7 @@ int timeline_forward(struct timeline *t, uint64_t limit, const struct timeline_w
 	t->from = t->at.icount;
 	rc = run_to(t, goal, &end, err);
 	if (!rc && end == RUN_HIT && vm_debug_take(t->vm, &hit))
-		fill_match(t, watches, &hit, stop);
+		fill_match(t, watches, &hit, t->at.icount, stop);
 	else
 		fill_stop(t, why_of(end), stop);
 	clear_watches(t);
@@ -743,7 +745,7 @@ static int go_to_match(struct timeline *t, const struct timeline_watch *watches,
 {
 	int rc = watches[m->hit.point].kind == WATCH_EXEC ? go_to(t, m->at, end, err) : go_before(t, m->at, end, err);
 
-	fill_match(t, watches, &m->hit, stop);
+	fill_match(t, watches, &m->hit, m->at.icount, stop);
 	if (*end == RUN_DIVERGED || *end == RUN_INTERRUPTED)
 		fill_stop(t, why_of(*end), stop);
 	return rc;

@@ -72,6 +72,8 @@ struct timeline_stop {
 	unsigned watch; /* index of the condition that matched */
 	uint64_t lin;   /* address touched */
 	uint64_t icount;
+	bool by_change;      /* TIMELINE_WATCH: a person wrote there in a debugger, while this was recorded */
+	uint64_t changed_at; /* and the icount of that */
 };
 
 /* Forward until a condition matches or `limit` is reached. A condition that matches at the present position (exec) is passed over. */

@@ -114,7 +114,7 @@ bool vm_debug_take(struct vm *vm, struct vm_debug_hit *hit)
 
 	if (!n->valid)
 		return false;
-	*hit = (struct vm_debug_hit){ .point = n->point, .lin = n->lin };
+	*hit = (struct vm_debug_hit){ .point = n->point, .lin = n->lin, .by_change = n->by_change };
 	n->valid = false;
 	return true;
 }
@@ -128,6 +128,7 @@ static int change_memory(struct vm *vm, const struct vm_change *g, struct vm_err
 		               "debug: %u bytes at physical %llx cannot be written: they are not in one page of RAM",
 		               g->len, (unsigned long long)g->gpa);
 	ram_write(&vm->ram, g->gpa, g->bytes, g->len);
+	watch_changed(&vm->vcpu, g->gpa, g->len);
 	return 0;
 }
 

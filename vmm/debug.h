@@ -56,7 +56,8 @@ void vm_leave_out(struct vm *vm, uint32_t eip);
 
 struct vm_debug_hit {
 	unsigned point;
-	uint32_t lin; /* first watched byte that was touched, or the instruction's address */
+	uint32_t lin;   /* first watched byte that was touched, or the instruction's address */
+	bool by_change; /* touched by vm_change(), not by the guest */
 };
 /* A hit waits to be taken. */
 bool vm_debug_pending(const struct vm *vm);

@@ -78,6 +78,9 @@ static void tell_stop(struct debugger *d, const struct timeline_stop *from, cons
 		to->point = index[from->watch];
 		to->lin = (uint32_t)from->lin;
 	}
+	if (from->by_change)
+		snprintf(to->message, sizeof(to->message), "ringside: written by the debugger at icount %" PRIu64 "\n",
+		         from->changed_at);
 	if (from->why == TIMELINE_DIVERGED) {
 		d->diverged = true;
 		snprintf(to->message, sizeof(to->message),

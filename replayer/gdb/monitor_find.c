@@ -154,12 +154,45 @@ static bool maps_to(struct debugger *d, uint64_t lin, uint32_t gpa)
 	return !mmu_peek(&debugger_vcpu(d)->mmu, lin, &is) && (is & ~0xfffull) == (gpa & ~0xfffu);
 }
 
+/* What was changed before the first instruction has no moment before it. The VM stands at the beginning. */
+static bool changed_at_begin(struct monitor_call *m, uint64_t gpa, uint32_t len)
+{
+	uint64_t begin = timeline_begin(m->d->timeline);
+	struct trace_cursor *cursor;
+	struct vm_error err = { "" };
+	struct event ev;
+	bool found = false;
+
+	if (trace_cursor_open(&cursor, m->d->reader, &err))
+		return false;
+	while (!found && trace_cursor_next(cursor, &ev, NULL, &err) == 1 && ev.icount == begin)
+		found = ev.kind == EV_CHANGE && !ev.value && ev.addr < gpa + len && gpa < ev.addr + ev.blob_len;
+	trace_cursor_close(cursor);
+	return found;
+}
+
+static bool written_at_begin(struct monitor_call *m, const struct timeline_stop *stop, uint32_t addr, uint32_t len,
+                             bool phys)
+{
+	uint64_t gpa = addr;
+
+	if (stop->why != TIMELINE_BEGIN || (!phys && mmu_peek(&debugger_vcpu(m->d)->mmu, addr, &gpa)) ||
+	    !changed_at_begin(m, gpa, len))
+		return false;
+	gdb_text_put(m->out, "written by the debugger before the first instruction, while this was recorded\n");
+	return true;
+}
+
 static void tell_write(struct monitor_call *m, const struct timeline_stop *stop, uint32_t lin, uint32_t len)
 {
 	const struct vcpu *c = debugger_vcpu(m->d);
 
-	gdb_text_put(m->out, "written at icount %" PRIu64 " by the instruction at %04x:%08x, CPL %u", stop->icount,
-	             c->seg[SEG_CS].sel, (uint32_t)c->rip, c->cpl);
+	if (stop->by_change)
+		gdb_text_put(m->out, "written by the debugger at icount %" PRIu64 ", while this was recorded",
+		             stop->changed_at);
+	else
+		gdb_text_put(m->out, "written at icount %" PRIu64 " by the instruction at %04x:%08x, CPL %u",
+		             stop->icount, c->seg[SEG_CS].sel, (uint32_t)c->rip, c->cpl);
 	if ((uint32_t)stop->lin != lin)
 		gdb_text_put(m->out, ", first byte %08x", (uint32_t)stop->lin);
 	gdb_text_put(m->out, "; now just before it\n");
@@ -198,7 +231,7 @@ void monitor_last_write(struct monitor_call *m)
 	} while (is_hit(&stop) && phys && !maps_to(m->d, stop.lin, addr));
 	if (is_hit(&stop))
 		tell_write(m, &stop, (uint32_t)watch[stop.watch].lin, len);
-	else
+	else if (!written_at_begin(m, &stop, addr, len, phys))
 		give_up(m, &stop, origin);
 }
 

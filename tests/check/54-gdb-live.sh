@@ -27,6 +27,7 @@ replays() { # WHAT: the trace, by both engines
 # ---- a session with everything, for each engine that may record
 for engine in interp translate; do
 	live --engine $engine <<'END_OF_GDB'
+set var *(int *)0x1ff0000 = 7
 break kernel_main
 continue
 bt
@@ -86,7 +87,17 @@ END_OF_GDB
 	{
 		printf 'set pagination off\nset width 0\n'
 		for moment in third first second; do printf 'echo %s\\n\nmonitor goto %s\nmonitor digest\n' $moment "$(at $moment)"; done
+		echo "monitor goto $(at second)"
 		cat <<'END_OF_GDB'
+last-write timer_ticks
+printf "not yet %d\n", timer_ticks
+watch timer_ticks
+continue
+reverse-continue
+printf "not yet either %d\n", timer_ticks
+delete
+goto end
+monitor last-write 1ff0000
 goto end
 watch timer_ticks
 reverse-continue
@@ -100,7 +111,10 @@ END_OF_GDB
 	timeout 120 "$RINGSIDE" debug --symbols "$demo" --command "$scratch/commands.gdb" --batch "$trace" >"$scratch/out" 2>&1 </dev/null
 	digests() { grep -o '^registers [0-9a-f]* memory [0-9a-f]*' "$1" | sort; }
 	ok "registers and memory are the same in the recording ($engine)" equal "$(digests "$scratch/live.out")" "$(digests "$scratch/out")"
-	said "backwards through changes ($engine)" 'Old value = 10' 'more than a thousand: 1' 'Breakpoint 2, kernel_main' 'cannot be changed|Cannot access memory'
+	said "what the debugger wrote has a writer ($engine)" "written by the debugger at icount $(at second), while" 'before, it held 0x00000001' 'not yet 1' \
+		"written by the debugger at icount $(at second)" 'Old value = 1' 'New value = 1000' "written by the debugger at icount $(at second)" 'not yet either 1' \
+		'written by the debugger before the first instruction'
+	said "backwards through changes ($engine)" 'Old value = 10' 'more than a thousand: 1' 'Breakpoint 3, kernel_main' 'cannot be changed|Cannot access memory'
 done
 
 # ---- other machines

@@ -526,6 +526,66 @@ static void forward_equals_brute_force(void **unused)
 	}
 }
 
+/* ---- changes by a debugger --------------------------------------------------------------------------------- */
+
+/* The next one of memory from somewhere on; 0 none. */
+static int some_change(struct subject *s, struct event *ev)
+{
+	struct trace_cursor *c;
+	struct vm_error err;
+	int rc;
+
+	OK(s, trace_cursor_open(&c, s->reader, &err));
+	OK(s, trace_cursor_seek(c, below(trace_reader_meta(s->reader)->events), &err));
+	do
+		rc = trace_cursor_next(c, ev, NULL, &err);
+	while (rc == 1 && (ev->kind != EV_CHANGE || ev->value));
+	trace_cursor_close(c);
+	return rc;
+}
+
+/* A watchpoint sees a change in both directions, and tells it from what the guest does. */
+static void find_change(struct subject *s, struct timeline *t, const struct event *ev)
+{
+	struct timeline_watch w = { .kind = WATCH_WRITE, .lin = ev->addr, .len = ev->blob_len, .any_space = true };
+	struct timeline_stop stop;
+	struct vm_moment there;
+	struct vm_error err;
+
+	there = timeline_moment(t);
+	OK(s, timeline_backward(t, timeline_begin(t), &w, 1, &stop, &err));
+	CHECK(s, stop.why == TIMELINE_WATCH && stop.by_change && stop.changed_at == ev->icount);
+	CHECK(s, stop.lin == w.lin && vm_moment_compare(timeline_moment(t), there) < 0);
+	OK(s, timeline_forward(t, UINT64_MAX, &w, 1, &stop, &err));
+	CHECK(s, stop.why == TIMELINE_WATCH && stop.by_change && stop.changed_at == ev->icount);
+	CHECK(s, !vm_moment_compare(timeline_moment(t), there));
+}
+
+static void changes_are_found(void **unused)
+{
+	unsigned found = 0;
+
+	(void)unused;
+	need_guests();
+	for (unsigned g = GUESTS; g < subjects; g++) {
+		struct subject *s = &subject[g];
+		struct timeline *t = open_timeline(s);
+		struct vm_error err;
+		struct event ev;
+		uint64_t gpa;
+
+		for (unsigned i = 0; i < 12 && some_change(s, &ev) == 1; i++) {
+			OK(s, timeline_seek(t, ev.icount, &err));
+			if (mmu_peek(&timeline_vm(t)->vcpu.mmu, ev.addr, &gpa) || gpa != ev.addr)
+				continue; /* only addresses that are physical ones are looked at here */
+			find_change(s, t, &ev);
+			found++;
+		}
+		timeline_close(t);
+	}
+	assert_true(subjects <= GUESTS || found > 0);
+}
+
 /* ---- checkpoints change nothing ----------------------------------------------------------------------------- */
 
 static void any_interval_gives_the_same_states(void **unused)
@@ -564,6 +624,7 @@ int main(void)
 		cmocka_unit_test(steps_there_and_back),
 		cmocka_unit_test(backward_equals_brute_force),
 		cmocka_unit_test(forward_equals_brute_force),
+		cmocka_unit_test(changes_are_found),
 		cmocka_unit_test(any_interval_gives_the_same_states),
 	};
 

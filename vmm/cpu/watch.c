@@ -46,6 +46,40 @@ static int find(const struct vcpu *c, uint32_t lin, unsigned len, bool write)
 	return -1;
 }
 
+/* The first byte of a point, within a page, that lies in changed memory. */
+static bool shows(const struct vcpu *c, uint64_t lin, uint32_t point_len, uint64_t gpa, uint32_t len, uint32_t *touched)
+{
+	uint64_t at;
+
+	if (mmu_peek(&c->mmu, lin, &at) || at >= gpa + len || gpa >= at + point_len)
+		return false;
+	*touched = (uint32_t)(gpa > at ? lin + (gpa - at) : lin);
+	return true;
+}
+
+static bool point_shows(const struct vcpu *c, const struct watch_point *p, uint64_t gpa, uint32_t len, uint32_t *touched)
+{
+	uint32_t first = PAGE_SIZE - (p->lin & (PAGE_SIZE - 1));
+
+	if (first >= p->len)
+		return shows(c, p->lin, p->len, gpa, len, touched);
+	return shows(c, p->lin, first, gpa, len, touched) ||
+	       shows(c, (uint32_t)(p->lin + first), p->len - first, gpa, len, touched);
+}
+
+void watch_changed(struct vcpu *c, uint64_t gpa, uint32_t len)
+{
+	struct watchlist *w = c->watch;
+	uint32_t lin;
+
+	for (unsigned i = 0; w && w->has_data && i < w->count; i++)
+		if ((w->point[i].on & WATCH_ON_WRITE) && in_space(c, &w->point[i]) &&
+		    point_shows(c, &w->point[i], gpa, len, &lin)) {
+			w->hit = (struct watch_note){ .valid = true, .point = i, .lin = lin, .by_change = true };
+			return;
+		}
+}
+
 bool watch_wants(const struct vcpu *c, uint32_t lin, unsigned len, bool write)
 {
 	return find(c, lin, len, write) >= 0;

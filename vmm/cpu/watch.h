@@ -32,7 +32,8 @@ struct watch_point {
 struct watch_note {
 	bool valid;
 	unsigned point;
-	uint32_t lin; /* first byte touched, or the instruction's address */
+	uint32_t lin;   /* first byte touched, or the instruction's address */
+	bool by_change; /* not by the guest: vm_change() */
 };
 
 struct watchlist {
@@ -53,6 +54,10 @@ enum watch_verdict watch_ask(struct vcpu *c);
 /* Does [lin, lin+len) touch a data point? */
 bool watch_wants(const struct vcpu *c, uint32_t lin, unsigned len, bool write);
 void watch_note_slow(struct vcpu *c, uint32_t lin, unsigned len, bool write);
+
+/* Physical bytes, within a page, were changed from outside: data points that look at them through the present page tables are hit now. Where the
+ * instruction that ended here touched one too, this was later and is what is told. */
+void watch_changed(struct vcpu *c, uint64_t gpa, uint32_t len);
 
 /* Must a trace end before the instruction at lin? Also when nothing is watched now: decoded code stays. */
 static inline bool watch_cuts(const struct vcpu *c, uint32_t lin)
