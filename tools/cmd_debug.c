@@ -23,6 +23,8 @@
 
 #define GDB_ARGS_MAX 128
 #define SAID_MAX 512
+#define IDLE_MAX_NS                                                                                                    \
+	50000000ull /* a guest that waits for a key, and gdb's interrupt: the latter is heard after so long */
 
 extern char **environ;
 
@@ -461,8 +463,11 @@ static int debug_vm(struct debug_cli *cli)
 /* The guest runs on after a detach; otherwise its recording ends where the debugger left it. */
 static int debug_recorded(struct debug_cli *cli, struct recording *recording)
 {
-	int status = debug_vm(cli), ended;
+	int status, ended;
 
+	cli->session.pausable = true;
+	status = debug_vm(cli);
+	cli->session.pausable = false;
 	cli->session.quit = status != TOOL_OK || !gdb_server_detached(cli->server);
 	ended = recording_finish(recording, &cli->machine);
 	show_said(cli);
@@ -482,6 +487,7 @@ static int debug_live(struct debug_cli *cli, const char *guest)
 	int status;
 
 	cli->machine.debugged = !keyboard;
+	cli->machine.idle_max_ns = IDLE_MAX_NS;
 	status = machine_options_config(&cli->machine, &config);
 	if (status != OPTIONS_GO)
 		return status;

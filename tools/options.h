@@ -43,6 +43,7 @@ struct machine_options {
 	char **modules;
 	struct engine_options engine;
 	int perf;
+	uint64_t idle_max_ns; /* no option: see vmm/dev/machine.h, and session.h `pausable` */
 	bool debugged; /* no option: a debugger has keyboard and signals, and shows the console unless --serial says where */
 };
 #define MACHINE_OPTIONS_ROOM 22

@@ -14,6 +14,7 @@
 #include "tools/session.h"
 #include "tools/tool.h"
 #include "vmm/cpu/vcpu.h"
+#include "vmm/debug.h"
 
 /* How many instructions may pass before an interrupt is heard: about 10 ms. */
 #define LISTEN_EVERY 500000
@@ -124,6 +125,8 @@ static bool session_idle(void *self, const struct vm_now *now)
 	struct session *s = self;
 
 	console_flush(s->console);
+	if (s->pausable)
+		vm_pause(s->vm);
 	/* an interrupt may be what woke it: the next poll tells */
 	return s->devices.idle(s->devices.self, now) || console_interrupted(s->console);
 }
@@ -165,6 +168,7 @@ static int open_machine(struct session *s, const struct machine_options *m, cons
 		.console_self = s,
 		.serial_fd = console_input_fd(s->console),
 		.pace = m->clock && !strcmp(m->clock, "host"),
+		.idle_max_ns = m->idle_max_ns,
 	};
 	int rc = machine_create(&s->machine, &mc, err);
 

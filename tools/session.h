@@ -34,6 +34,7 @@ struct session {
 	struct progress progress;
 	uint64_t shown_ns, shown_icount; /* when the line of progress was written */
 	bool quit;                       /* the run is to end at its present moment */
+	bool pausable;                   /* runs also end, once and again, while the guest waits (vm_pause()) */
 	bool in_lockstep;
 	struct lockstep_options lockstep;
 	bool silent; /* what devices print is not new: they are brought to a moment of a trace */

@@ -103,6 +103,11 @@ void vm_debug_pass(struct vm *vm)
 	vm->watchlist.passing = true;
 }
 
+void vm_pause(struct vm *vm)
+{
+	vm->pause = true;
+}
+
 bool vm_debug_pending(const struct vm *vm)
 {
 	return vm->watchlist.hit.valid;
@@ -132,11 +137,11 @@ static int change_memory(struct vm *vm, const struct vm_change *g, struct vm_err
 	return 0;
 }
 
-/* What no debugger may move: it would be another moment. */
+/* What no debugger may move: it would be another moment. While the guest is halted idle time passes without one. */
 static bool same_time(const struct vm *vm, uint64_t icount, const struct clock *clock, bool halted)
 {
-	return vm->vcpu.icount == icount && vm->clock.faults == clock->faults && vm->clock.idle_ns == clock->idle_ns &&
-	       vm->halted == halted;
+	return vm->vcpu.icount == icount && vm->clock.faults == clock->faults && vm->halted == halted &&
+	       (halted || vm->clock.idle_ns == clock->idle_ns);
 }
 
 static int change_registers(struct vm *vm, const struct vm_change *g, struct vm_error *err)

@@ -47,6 +47,9 @@ void vm_debug_pass(struct vm *vm);
 /* As vm_run(), to a moment. An I/O string instruction is one event of many iterations: a moment within it is passed. Also stops at a hit:
  * then stop->reason is STOP_NONE and vm_debug_take() tells it, once. A hit left untaken stops the next run at once. */
 int vm_run_to(struct vm *vm, const struct vm_moment *until, struct vm_stop *stop, struct vm_error *err);
+/* For an input's idle(): the run ends once more than it would, though the guest is still halted, so that whoever runs it may look at the world. What
+ * is changed then is replayed at the same icount. */
+void vm_pause(struct vm *vm);
 /* To the end of what the engine does in one go, a block or a decoded trace, or of an event; not beyond icount `until`, which is in the future. */
 int vm_run_block(struct vm *vm, uint64_t until, struct vm_stop *stop, struct vm_error *err);
 /* Blocks of 1..32 instructions at most from now on, and whatever can be translated is, at once. For whoever looks at the engine itself. */

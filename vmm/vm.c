@@ -324,6 +324,10 @@ static bool turn(struct vm *vm, const struct vm_moment *until)
 		return false;
 	}
 	if (vm->halted) {
+		if (vm->pause) {
+			vm->pause = false;
+			return true;
+		}
 		idle(vm, &now);
 		return false;
 	}
@@ -352,6 +356,7 @@ int vm_run_to(struct vm *vm, const struct vm_moment *until, struct vm_stop *stop
 
 	if (!vm->input)
 		return vm_fail(err, -EINVAL, "vm: nothing is plugged in as input");
+	vm->pause = false;
 	while (vm->stop.reason == STOP_NONE && !paused) {
 		paused = turn(vm, until);
 		if (vm->probe.stopped)

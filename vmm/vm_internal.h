@@ -29,6 +29,7 @@ struct vm {
 	struct vm_stop stop;       /* reason set: the run is over */
 	bool ended;                /* EV_END was told */
 	bool halted;               /* HLT: waits for an interrupt */
+	bool pause;                /* the next time it waits, the run ends instead */
 	uint64_t next_checkpoint;  /* icount */
 	uint64_t budget_end;       /* icount the present engine run may reach */
 	uint64_t block_end;        /* not 0: the engine runs one block at a time, not beyond this icount */

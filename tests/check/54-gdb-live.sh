@@ -203,6 +203,61 @@ ok "the next one, which detaches" perl "$scratch/client.pl" "$scratch/gdb.sock" 
 wait $server
 replays "a session without gdb"
 
+# ---- a guest that waits for nothing but a key hears an interrupt at once, and what is changed while it waits replays
+cat >"$scratch/waits.pl" <<'END_OF_PERL'
+use strict;
+use warnings;
+use IO::Socket::UNIX;
+use Time::HiRes qw(time sleep);
+alarm 60;
+my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "connect: $!\n";
+sub ask {
+	my ($raw) = @_;
+	my $got = "";
+	syswrite $s, $raw;
+	while (1) {
+		return $1 if $got =~ /\$([^#O][^#]*|OK|)#../;
+		sysread($s, $got, 4096, length $got) or die "gone\n";
+	}
+}
+sub packet {
+	my ($body) = @_;
+	my $sum = 0;
+	$sum += ord for split //, $body;
+	return sprintf '$%s#%02x', $body, $sum & 255;
+}
+sub hear {
+	syswrite $s, packet("c");
+	sleep 0.3;
+	my $begin = time;
+	my $got = ask("\x03");
+	die "not an interrupt: $got\n" if $got !~ /^T02/;
+	die sprintf("heard after %.1f s\n", time - $begin) if time - $begin > 2;
+}
+# IER: input interrupts; MCR; the 8259 with IRQ 4 alone; sti; hlt; jmp to the hlt
+my $code = "66baf903b001ee" . "66bafc03b00bee" . "b011e620b020e621b004e621b001e621b0efe621" . "fbf4ebfd";
+ask(packet(sprintf "M200000,%x:%s", length($code) / 2, $code)) eq "OK" or die "code\n";
+ask(packet("P8=00002000")) eq "OK" or die "eip\n";
+hear();
+ask(packet("P0=01020304")) eq "OK" or die "eax\n";
+ask(packet("M300000,1:55")) eq "OK" or die "memory\n";
+hear();
+ask(packet("D"));
+END_OF_PERL
+mkfifo "$scratch/keys"
+exec 9<>"$scratch/keys"
+for clock in icount host; do
+	: >"$scratch/server"
+	"$RINGSIDE" debug --live -f -o "$trace" --no-gdb --socket "$scratch/gdb.sock" --serial stdio --clock $clock "$demo" >"$scratch/server" 2>&1 <&9 &
+	server=$!
+	for _ in $(seq 200); do grep -q 'target remote' "$scratch/server" && break; sleep 0.05; done
+	ok "waiting for a key with --clock $clock" perl "$scratch/waits.pl" "$scratch/gdb.sock"
+	printf x >&9
+	wait $server
+	replays "waiting for a key with --clock $clock"
+done
+exec 9>&-
+
 # ---- what does not go together
 "$RINGSIDE" debug --memory 64M "$trace" >"$scratch/out" 2>&1 </dev/null
 ok "a machine's options with a recording" equal $? 2

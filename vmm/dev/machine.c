@@ -279,6 +279,11 @@ static bool serial_can_wake(const struct machine *m)
 	return serial_wanted(m) && uart_can_wake(&m->uart) && pic_would_deliver(&m->pic, UART_IRQ);
 }
 
+static uint64_t idle_max(const struct machine *m)
+{
+	return m->config.idle_max_ns ? m->config.idle_max_ns : NEVER;
+}
+
 /* Let the host's time pass too: until the target, or until input comes. Virtual time follows. */
 static void idle_paced(struct machine *m, uint64_t vns, uint64_t target)
 {
@@ -286,7 +291,7 @@ static void idle_paced(struct machine *m, uint64_t vns, uint64_t target)
 	int fd = serial_wanted(m) ? m->config.serial_fd : -1;
 
 	if (wall < target) {
-		wait_input(fd, target == NEVER ? NEVER : target - wall);
+		wait_input(fd, min64(target == NEVER ? NEVER : target - wall, idle_max(m)));
 		reached = min64(target, wall_vns(m, vns));
 	}
 	if (reached > vns)
@@ -299,7 +304,7 @@ static void idle_until(struct machine *m, uint64_t vns, uint64_t target)
 	if (m->config.pace) {
 		idle_paced(m, vns, target);
 	} else if (target == NEVER) {
-		wait_input(m->config.serial_fd, NEVER);
+		wait_input(m->config.serial_fd, idle_max(m));
 		m->serial_due = 0;
 	} else if (target > vns) {
 		m->config.clock->idle_ns += target - vns;

@@ -19,6 +19,7 @@ struct machine_config {
 	void *console_self;
 	int serial_fd; /* read console input from here, without blocking; -1 none */
 	bool pace;     /* throttle virtual time to the host's wall clock (--clock host) */
+	uint64_t idle_max_ns; /* idle waits so long at a time at most, and may then have to be called again; 0: as long as it takes */
 };
 
 /* On error *out is NULL. Free with machine_destroy (NULL is fine). */
