@@ -18,9 +18,19 @@ struct vcpu *debugger_vcpu(struct debugger *d)
 	return vm_vcpu(d->vm);
 }
 
+struct space debugger_space(const struct debugger *d, uint32_t lin)
+{
+	for (unsigned i = 0; i < d->own_spaces; i++)
+		if (d->own_space[i].lin == lin)
+			return d->own_space[i].space;
+	return d->space;
+}
+
 struct timeline_watch debugger_watch(const struct debugger *d, enum watch_kind kind, uint32_t lin, uint32_t len)
 {
-	return (struct timeline_watch){ .kind = kind, .lin = lin, .len = len, .any_space = !d->one_space, .cr3 = d->space };
+	struct space space = debugger_space(d, lin);
+
+	return (struct timeline_watch){ .kind = kind, .lin = lin, .len = len, .any_space = space.any, .cr3 = space.cr3 };
 }
 
 bool debugger_interrupted(struct debugger *d)
@@ -186,6 +196,7 @@ int debugger_open(struct debugger **out, struct trace_reader *reader, const stru
 	if (!d)
 		return vm_fail(err, -ENOMEM, "out of memory");
 	d->options = *options;
+	d->space.any = true;
 	d->reader = reader;
 	d->target = (struct gdb_target){
 		.self = d,

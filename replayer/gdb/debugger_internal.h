@@ -15,6 +15,13 @@ struct bookmark {
 	struct vm_moment at;
 };
 
+/* Where breakpoints and watchpoints count. */
+struct space {
+	bool any;
+	uint32_t cr3; /* otherwise only while CR3 is this */
+};
+
+#define SPACES_MAX GDB_POINTS_MAX
 struct debugger {
 	struct debugger_options options;
 	struct gdb_target target;
@@ -22,15 +29,21 @@ struct debugger {
 	/* NULL both: a live guest, which has no past */
 	struct trace_reader *reader;
 	struct timeline *timeline;
-	bool one_space; /* points count only while CR3 == space */
-	uint32_t space;
+	struct space space; /* of all points but these */
+	struct {
+		uint32_t lin;
+		struct space space;
+	} own_space[SPACES_MAX];
+	unsigned own_spaces;
 	bool diverged;
 	struct bookmark bookmark[BOOKMARKS_MAX];
 	unsigned bookmarks;
 };
 
 struct vcpu *debugger_vcpu(struct debugger *d);
-/* A point with the address space that the user chose. */
+/* The address space that the user chose for a point. */
+struct space debugger_space(const struct debugger *d, uint32_t lin);
+/* A point in it. */
 struct timeline_watch debugger_watch(const struct debugger *d, enum watch_kind kind, uint32_t lin, uint32_t len);
 /* Does the user want to stop waiting? To be asked every LISTEN_EVENTS events. */
 bool debugger_interrupted(struct debugger *d);

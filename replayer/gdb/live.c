@@ -38,6 +38,7 @@ static int set_points(struct live *l, const struct gdb_point *points, unsigned c
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < count && n < VM_DEBUG_POINTS_MAX; i++) {
+		struct space space = debugger_space(&l->debugger, points[i].lin);
 		bool breaks = points[i].kind <= GDB_HW_BREAK;
 
 		if (breaks && !exec)
@@ -47,10 +48,10 @@ static int set_points(struct live *l, const struct gdb_point *points, unsigned c
 			.exec = breaks,
 			.read = points[i].kind == GDB_WATCH_READ || points[i].kind == GDB_WATCH_ACCESS,
 			.write = points[i].kind == GDB_WATCH_WRITE || points[i].kind == GDB_WATCH_ACCESS,
-			.any_space = !l->debugger.one_space,
+			.any_space = space.any,
 			.lin = points[i].lin,
 			.len = points[i].len,
-			.cr3 = l->debugger.space,
+			.cr3 = space.cr3,
 		};
 	}
 	return vm_debug_set(l->debugger.vm, point, n, err);
@@ -237,6 +238,7 @@ int live_open(struct live **out, struct vm *vm, const struct live_options *optio
 		return vm_fail(err, -ENOMEM, "out of memory");
 	l->options = *options;
 	l->debugger.vm = vm;
+	l->debugger.space.any = true;
 	l->debugger.options = (struct debugger_options){ .interrupted = options->interrupted, .self = options->self };
 	l->target = (struct gdb_target){
 		.self = l,

@@ -51,8 +51,8 @@ static const struct monitor_entry {
 	{ "pic", "", 0, 0, PAST, monitor_pic, "how the guest last programmed the interrupt controllers" },
 	{ "xp", "ADDR [BYTES]", 1, 2, ANY, monitor_xp, "physical memory" },
 	{ "digest", "", 0, 0, ANY, digest, "one number for all registers, one for all memory" },
-	{ "space", "any | this | CR3", 0, 1, ANY, space,
-	  "the address space in which breakpoints and questions count (any)" },
+	{ "space", "any | this | CR3 [ADDR]", 0, 2, ANY, space,
+	  "the address space in which breakpoints and questions count (any); with ADDR: those at this address alone" },
 	{ "help", "[COMMAND]", 0, 1, ANY, help, "this" },
 };
 
@@ -385,23 +385,62 @@ static void events(struct monitor_call *m)
 
 /* ---- address space ----------------------------------------------------------------------------------------- */
 
-static void space(struct monitor_call *m)
+/* One point's own, at its address. */
+static void set_own_space(struct monitor_call *m, uint32_t lin, struct space space)
 {
 	struct debugger *d = m->d;
-	uint32_t cr3 = 0;
+	unsigned i = 0;
+
+	while (i < d->own_spaces && d->own_space[i].lin != lin)
+		i++;
+	if (i == SPACES_MAX) {
+		gdb_text_put(m->out, "space: %d addresses are all that can have one\n", SPACES_MAX);
+		return;
+	}
+	d->own_spaces += i == d->own_spaces;
+	d->own_space[i].lin = lin;
+	d->own_space[i].space = space;
+}
+
+static void tell_space(struct monitor_call *m, struct space space)
+{
+	if (space.any)
+		gdb_text_put(m->out, "in any address space\n");
+	else
+		gdb_text_put(m->out, "while CR3 is %08x\n", space.cr3);
+}
+
+static void tell_spaces(struct monitor_call *m)
+{
+	const struct debugger *d = m->d;
+
+	gdb_text_put(m->out, "breakpoints, watchpoints and questions count ");
+	tell_space(m, d->space);
+	for (unsigned i = 0; i < d->own_spaces; i++) {
+		gdb_text_put(m->out, "  those at %08x ", d->own_space[i].lin);
+		tell_space(m, d->own_space[i].space);
+	}
+}
+
+static void space(struct monitor_call *m)
+{
+	struct space space = { .cr3 = debugger_vcpu(m->d)->cr3 };
+	uint32_t lin;
 
 	if (m->argc > 1) {
-		bool any = !strcmp(m->argv[1], "any"), this = !strcmp(m->argv[1], "this");
-
-		if (!any && !this && !monitor_address(m, m->argv[1], &cr3))
+		space.any = !strcmp(m->argv[1], "any");
+		if (!space.any && strcmp(m->argv[1], "this") && !monitor_address(m, m->argv[1], &space.cr3))
 			return;
-		d->one_space = !any;
-		d->space = any ? 0 : this ? debugger_vcpu(d)->cr3 : cr3;
+		if (m->argc > 2 && !monitor_address(m, m->argv[2], &lin))
+			return;
+		if (m->argc > 2) {
+			set_own_space(m, lin, space);
+		} else {
+			m->d->space = space;
+			m->d->own_spaces = 0;
+		}
 	}
-	if (d->one_space)
-		gdb_text_put(m->out, "breakpoints, watchpoints and questions count while CR3 is %08x\n", d->space);
-	else
-		gdb_text_put(m->out, "breakpoints, watchpoints and questions count in any address space\n");
+	tell_spaces(m);
 }
 
 /* ---- dispatch ---------------------------------------------------------------------------------------------- */

@@ -201,6 +201,31 @@ said "monitor" 'monitor why-interrupt' '^monitor goto ICOUNT' 'icount 1000 of' '
 	'linear 00100000 is physical 00100000' '32-bit code' 'IDT at' 'no LDT' 'controller 1: vectors 0x20' '^00100000:' 'while CR3 is' 'any address space' '^registers [0-9a-f]{16}' \
 	'is now mapped at' 'icount .nowhere.' 'must be a number' 'no command is called' 'usage: monitor last-write' 'must be hexadecimal'
 
+# ---- an address space for one breakpoint
+debug "$trace" "$demo" <<'END'
+goto end
+tbreak *sched_tick
+reverse-continue
+set $space = $cr3
+goto begin
+tbreak *sched_tick
+continue
+printf "the first tick is in that space: %d\n", $cr3 == $space
+break *sched_tick
+eval "monitor space %x %x", $space, (unsigned)&sched_tick
+continue
+printf "this one is: %d\n", $cr3 == $space
+set $there = $icount
+reverse-continue
+eval "monitor goto %d", $there
+monitor space any
+reverse-continue
+printf "and without it: %d\n", $cr3 == $space
+monitor space this zz
+END
+said "an address space for one breakpoint" 'first tick is in that space: 0' 'count in any address space' 'those at [0-9a-f]{8} while CR3 is' 'Breakpoint 3, sched_tick' \
+	'this one is: 1' 'No more reverse-execution history' 'count in any address space' 'and without it: 0' "address 'zz': must be hex"
+
 # ---- a recording cannot be changed, and says so
 debug "$trace" "$demo" <<'END'
 set var timer_ticks = 3
