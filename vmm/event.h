@@ -67,8 +67,8 @@ enum event_phase {
 	PH_VIEW,           /* switches between the views of memory of model 0/3/3 */
 	PH_OWN,            /* ---- from here on the event's own ---- */
 	PH_FAULT = PH_OWN, /* the host processor's fault, its kernel, the signal there and back (TRAP_FAULT) */
-	PH_CALLOUT,        /* from the instruction, or its fault, out of the engine */
-	PH_ENTRY,          /* between the real and the virtual view, and finding out what it is */
+	PH_CALLOUT,        /* from the instruction, or its fault, out of the engine and into the virtual view */
+	PH_ENTRY,          /* before that: asking the input whether anything is due, and into the real view */
 	PH_EMULATE,        /* the handler */
 	PH_REFLECT,        /* delivery through the guest's own interrupt table */
 	PH_DEVICE,         /* the device's part of the handler */

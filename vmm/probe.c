@@ -56,6 +56,8 @@ static void stamp_end(struct probe *p)
 	p->fault += m->fault;
 	p->callout += now - end;
 	p->guest += less(end - p->run_start, inside + m->fault);
+	p->classified = now;
+	p->classified_inside = p->run_inside + inside;
 }
 
 void probe_guest_end(struct probe *p)

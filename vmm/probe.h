@@ -3,8 +3,8 @@
  *
  * The stamps form a small state machine on the vCPU's thread:
  *
- *     last_end --- engine runs --- ring_leave, classify --- classified --- emulate (+ device) --- probe_event --- last_end
- *                  guest ... [fault] exit_at callout
+ *     last_end --- input, ring_enter --- engine runs, ring_leave --- classified --- emulate (+ device) --- probe_event --- last_end
+ *                  entry                 guest ... [fault] exit_at callout
  *
  * What the meter counts (decoding, TLB fills, view switches) is taken out of whatever it happened in.
  * so that the phases of consecutive events leave no gap. No clock is read unless the observer wants costs.
@@ -35,8 +35,8 @@ struct probe {
 /* meter: what the vCPU and its engine fill. */
 void probe_init(struct probe *p, const struct vm_observer *observer, struct meter *meter);
 void probe_guest_begin(struct probe *p); /* the engine is entered */
-void probe_guest_end(struct probe *p);   /* the engine is left */
-void probe_classified(struct probe *p);  /* what follows is emulation */
+void probe_guest_end(struct probe *p); /* it is left, for the virtual view: what follows is emulation, or another run */
+void probe_classified(struct probe *p); /* what follows is emulation, and no engine has just been left */
 void probe_event(struct probe *p, const struct event *ev);
 
 static inline bool probe_wanted(const struct probe *p)

@@ -285,10 +285,10 @@ static void run_guest(struct vm *vm, uint64_t deadline, uint64_t until)
 		engine_run_block(vm->engine, min64(vm->budget_end, vm->block_end));
 	else
 		engine_run(vm->engine, min64(vm->budget_end, until));
-	probe_guest_end(&vm->probe);
 	if (c->icount != begin || c->exit.reason != EXIT_DEBUG) /* that a breakpoint was looked for leaves no trace */
 		vm->real_cpl = c->cpl;
 	ring_leave(c);
+	probe_guest_end(&vm->probe);
 	if (c->exit.reason != EXIT_BUDGET)
 		trap_handle(vm);
 }

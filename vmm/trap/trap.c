@@ -194,13 +194,14 @@ static void step_mmio(struct vm *vm)
 	engine_step(vm->engine);
 	leave_engine(vm);
 	vm->clock.faults++;
-	if (c->exit.reason != EXIT_BUDGET)
-		trap_handle(vm);
+	if (c->exit.reason == EXIT_BUDGET)
+		return;
+	probe_classified(&vm->probe);
+	trap_handle(vm);
 }
 
 void trap_handle(struct vm *vm)
 {
-	probe_classified(&vm->probe);
 	switch (vm->vcpu.exit.reason) {
 	case EXIT_EXCEPTION: handle_exception(vm); break;
 	case EXIT_SENSITIVE: emulate(vm, EV_SENSITIVE); break;
@@ -271,7 +272,6 @@ static void hook_leak(void *self, const struct insn *ip)
 
 	c->leaks++;
 	probe_guest_end(&vm->probe);
-	probe_classified(&vm->probe);
 	c->ip = ip;
 	ev = hook_event(vm, EV_LEAK);
 	probe_event(&vm->probe, &ev);
