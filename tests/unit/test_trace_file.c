@@ -783,6 +783,32 @@ static void test_scribbled(void **state)
 	free(data);
 }
 
+/* What the ring's slots held a round ago is not the cost of an event that has none. */
+static void test_events_without_costs(void **state)
+{
+	enum { ROUND = 4 * TRACE_CHUNK_EVENTS, LAST = 100 };
+	struct fixture *f = *state;
+	struct trace_writer *w = create(f, f->path, NULL);
+	struct trace_reader *r;
+	struct trace_cursor *c;
+	struct event_cost cost;
+	struct event ev;
+	struct synthetic s;
+	uint64_t n = 0;
+
+	synthetic_init(&s, 7, ROUND + LAST - 1);
+	assert_true(append(w, &s, ROUND, true));
+	assert_true(append(w, &s, LAST, false));
+	close_writer(w, f->vm);
+	r = open_reader(f->path);
+	assert_int_equal(trace_cursor_open(&c, r, NULL), 0);
+	while (trace_cursor_next(c, &ev, &cost, NULL) == 1)
+		assert_true((cost.cycles[PH_LOG] == 0) == (n++ >= ROUND));
+	assert_int_equal(n, ROUND + LAST);
+	trace_cursor_close(c);
+	trace_reader_close(r);
+}
+
 static void test_costs_may_be_damaged(void **state)
 {
 	struct fixture *f = *state;
@@ -1080,6 +1106,7 @@ int main(void)
 		TEST(test_flipped_bits),
 		TEST(test_truncated),
 		TEST(test_scribbled),
+		TEST(test_events_without_costs),
 		TEST(test_costs_may_be_damaged),
 		TEST(test_not_a_trace),
 		TEST(test_versions),
