@@ -337,7 +337,7 @@ void program_make(struct program *p, uint64_t seed)
 	m.start[m.count++] = p->len;
 	aim_branches(&m);
 	put(&m, 0xcc);
-	p->start = XP_CODE + (chance(&m, 30) ? PAGE_END_ROOM : below(&m, 64));
+	p->start = XP_CODE + (chance(&m, 30) ? 0x1000 - below(&m, p->len < 40 ? p->len : 40) : below(&m, 64));
 	for (unsigned i = 0; i < 8; i++)
 		p->gpr[i] = i < 3 ? (chance(&m, 40) ? below(&m, 64) : (uint32_t)random_next(&m.state)) : data_address(&m);
 	if (chance(&m, 90))

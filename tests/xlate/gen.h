@@ -11,8 +11,7 @@
 #define XP_DATA 0x00500000u /* three pages, the third read-only; nothing is mapped around them */
 #define XP_CODE_SIZE 0x2000u
 #define XP_DATA_SIZE 0x3000u
-#define XP_MAX 1024u                         /* bytes of a program */
-#define PAGE_END_ROOM (0xf80u + (seed & 63)) /* a program that runs over the end of its page */
+#define XP_MAX 1024u /* bytes of a program */
 
 struct program {
 	uint8_t code[XP_MAX];

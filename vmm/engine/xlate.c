@@ -47,9 +47,11 @@
  *  7. A careful block has no shared checks. It takes over in the middle of a block whose shared check failed, and leads back to the others.
  *  8. A call puts its way back on the stack of translated code (struct calls) only if the guest's return is to take it; a call that the block goes
  *     through puts nothing there, and its return is in the block. The stack is good while no translation goes: check_calls() before code goes on.
- *  9. An instruction that goes through the window changes nothing before its last access to memory, so it can be run again from its beginning, by its own
+ *  9. A block whose first instruction lies across the page's end looks first whether the next page's table of entries is the one of the page it was made from
+ *     (gen_cross()), and dies when that is written to.
+ * 10. An instruction that goes through the window changes nothing before its last access to memory, so it can be run again from its beginning, by its own
  *     code or by the handler.
- * 10. Progress: whoever goes back to the run loop without having run an instruction declines the next trace, which is then interpreted.
+ * 11. Progress: whoever goes back to the run loop without having run an instruction declines the next trace, which is then interpreted.
  *
  * Called by interp.c.
  */
@@ -89,8 +91,13 @@ struct page {
 	bool windowed;                    /* blocks go through the window */
 	uint16_t samples, samples_wanted; /* slices that ended here, and how many make it worth that */
 	int32_t credit;                   /* window faults it may cause before it is not */
-	struct page *hash_next;           /* same hash of gpa */
-	uint32_t *entries;                /* code address by offset, 0 none */
+	/* Of the block that is an instruction across the page's end: its code (0: there is none), offset, where its head is to jump when it dies, the page that
+	 * the instruction ends on, and how often that was another one. The other page knows whose instruction that is. */
+	uint32_t cross_code, cross_at, cross_dead;
+	struct page *second, *first;
+	unsigned cross_losses;
+	struct page *hash_next; /* same hash of gpa */
+	uint32_t *entries;      /* code address by offset, 0 none */
 };
 
 struct xlate {
@@ -179,13 +186,49 @@ static uint32_t entry_at(uint64_t word, uint32_t lin)
 	return word ? *(const uint32_t *)(uintptr_t)(word + 4ull * lin) : 0;
 }
 
+static void aim_patch(struct xlate *x, uint32_t jump, uint32_t code)
+{
+	uint32_t rel = code - (jump + 4);
+
+	memcpy(x->buf.write + (jump - (uint32_t)(uintptr_t)x->buf.exec), &rel, sizeof(rel));
+}
+
+/* Whoever comes to a block goes elsewhere from now on. */
+static void behead(struct xlate *x, uint32_t code, uint32_t to)
+{
+	x->buf.write[code - (uint32_t)(uintptr_t)x->buf.exec] = 0xe9; /* jmp */
+	aim_patch(x, code + 1, to);
+}
+
+static void forget_crossing(struct page *p)
+{
+	if (!p->cross_code)
+		return;
+	p->entries[p->cross_at] = 0;
+	p->cross_code = 0;
+	p->second->first = NULL;
+	p->second = NULL;
+}
+
+/* The instruction across p's end is not what it was. */
+static void kill_crossing(struct xlate *x, struct page *p)
+{
+	behead(x, p->cross_code, p->cross_dead);
+	forget_crossing(p);
+}
+
 static void page_written(void *self, uint64_t gpa)
 {
 	struct xlate *x = self;
 
 	for (struct page *p = x->hash[page_hash(gpa)]; p; p = p->hash_next) {
-		if (p->gpa == gpa)
-			memset(p->entries, 0, PAGE_SIZE * sizeof(*p->entries));
+		if (p->gpa != gpa)
+			continue;
+		forget_crossing(p);
+		p->cross_losses = 0;
+		memset(p->entries, 0, PAGE_SIZE * sizeof(*p->entries));
+		if (p->first)
+			kill_crossing(x, p->first);
 	}
 }
 
@@ -393,6 +436,11 @@ static void gen_cold(struct gen *g, const struct pending *p)
 		emit_jmp(e, p->back);
 		emit_u32(e, p->site);
 		return;
+	case PENDING_CROSS:
+		gen_refund(g, p->left);
+		emit_to_thunk(e, g->thunk[THUNK_CROSS]);
+		emit_u32(e, g->rip);
+		return;
 	case PENDING_CAREFUL:
 		gen_refund(g, p->left);
 		emit_jmp_near(e); /* just below, until there is a careful block to go to */
@@ -560,6 +608,7 @@ static void gen_push_expected(struct gen *g, uint32_t next)
 static void gen_landing(struct gen *g, uint32_t next)
 {
 	emit_rm(&g->e, 8, 0x8d, RSP, at_base(RSP, 8));
+	gen_keep_reach(g, GOTO_ROOM);
 	gen_goto(g, next);
 }
 
@@ -669,6 +718,15 @@ static void gen_touch(struct gen *g, const struct touch *t)
 	emit_u32(&g->e, at);
 }
 
+/* Where the head of a block that crosses leads once that is dead. */
+static void gen_dead(struct gen *g)
+{
+	g->dead = emit_here(&g->e);
+	emit_to_thunk(&g->e, g->thunk[THUNK_LINK]);
+	emit_u32(&g->e, g->rip);
+	emit_u32(&g->e, g->code + 1);
+}
+
 /* What seldom runs goes elsewhere, so that what does lies close together. */
 static void gen_end(struct gen *g)
 {
@@ -690,6 +748,8 @@ static void gen_end(struct gen *g)
 		gen_link(g, &g->stub[i]);
 	for (unsigned i = 0; i < g->touches; i++)
 		gen_touch(g, &g->touch[i]);
+	if (g->crosses)
+		gen_dead(g);
 }
 
 /* When. The flags are not changed: the guest's live in them. */
@@ -737,6 +797,21 @@ static void gen_callout(struct gen *g)
 	site = gen_site(g);
 	emit_to_thunk(&g->e, g->thunk[THUNK_CALLOUT]);
 	emit_u32(&g->e, site);
+}
+
+/* An instruction across the page's end is what it was when the next page's code is that of the same page of memory, and that was not written to since: then the
+ * block would be dead. */
+static void gen_cross(struct gen *g)
+{
+	struct emit *e = &g->e;
+	unsigned ctx = (unsigned)g->context;
+	uint32_t next = (g->rip >> PAGE_SHIFT) + 1, same;
+
+	emit_rm(e, 4, 0x8b, RCX, at_base(R15, FLAT_AT(ctx, FLAT_JUMP(ctx) + (uint64_t)next * 8)));
+	emit_rm(e, 4, 0x8d, RCX, at_base(RCX, (int32_t)-g->second));
+	same = emit_jrcxz(e);
+	gen_pend_far(g, (struct pending){ .kind = PENDING_CROSS, .left = (uint8_t)g->n, .hop = emit_jmp_near(e) });
+	emit_land8(e, same);
 }
 
 /* Each instruction in turn. The survey does the same, and emits nothing. */
@@ -790,6 +865,8 @@ static void gen_block(struct gen *g)
 
 	survey(g);
 	gen_head(g);
+	if (g->crosses)
+		gen_cross(g);
 	gen_steps(g);
 	if (!(last->in->flags & IF_ENDS)) {
 		gen_keep_reach(g, GOTO_ROOM);
@@ -888,7 +965,7 @@ static void choose_steps(struct gen *g, const struct trace *t)
 static bool has_room(const struct xlate *x)
 {
 	return x->code_at + BLOCK_ROOM <= x->code_end && x->cold_at + BLOCK_ROOM <= x->buf.size &&
-	       x->site_count + SITE_ROOM <= SITES && x->page_count + 2 <= PAGES &&
+	       x->site_count + SITE_ROOM <= SITES && x->page_count + 3 <= PAGES &&
 	       hardfault_has_room(&x->faults, BLOCK_MAX_INSNS);
 }
 
@@ -899,13 +976,22 @@ static struct page *page_of(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t
 	return p ? p : make_page(x, gpa, lin, mode);
 }
 
+enum { CROSS_LOSSES_MAX = 100 };
+
+/* One instruction each; none at the end of the address space; none where the next page keeps changing. */
+static bool may_cross(const struct page *p, const struct page *second)
+{
+	return !p->cross_code && !second->first && second->lin && (uint32_t)page_word(second) &&
+	       p->cross_losses < CROSS_LOSSES_MAX;
+}
+
 /* Translate t at the vCPU's rip. 0 when it cannot be now. */
 static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 {
 	struct vcpu *c = x->c;
 	uint32_t rip = (uint32_t)c->rip, lin = rip & (uint32_t)PAGE_MASK;
 	struct gen *g = &x->gen;
-	struct page *p;
+	struct page *p, *second = NULL;
 
 	if (!has_room(x)) {
 		flush(x);
@@ -919,6 +1005,14 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 	g->context = c->mmu.context;
 	g->careful = careful;
 	g->windowed = p->windowed && !careful;
+	g->crosses = t->gpa2 != NO_PAGE;
+	if (g->crosses) {
+		second = page_of(x, t->gpa2, lin + PAGE_SIZE, c->mode);
+		if (!may_cross(p, second))
+			return 0;
+		g->second = (uint32_t)page_word(second);
+		mmu_flat_set_jump(&c->mmu, second->lin, page_word(second));
+	}
 	g->entries = p->entries;
 	g->n = g->pendings = g->hopped = g->fars = g->stubs = g->accesses = g->touches = 0;
 	g->e = (struct emit){
@@ -944,6 +1038,13 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 	} else {
 		p->entries[rip & (PAGE_SIZE - 1)] = g->code;
 		mmu_flat_set_jump(&c->mmu, lin, page_word(p));
+	}
+	if (g->crosses) {
+		p->cross_code = g->code;
+		p->cross_at = rip & (PAGE_SIZE - 1);
+		p->cross_dead = g->dead;
+		p->second = second;
+		second->first = p;
 	}
 	return g->code;
 }
@@ -983,7 +1084,7 @@ static uint32_t code_for(struct xlate *x, struct trace *t)
 	code = entry_at(word, rip);
 	if (code)
 		return code;
-	if (t->gpa == NO_PAGE || t->gpa2 != NO_PAGE || watch_cuts(c, rip))
+	if (t->gpa == NO_PAGE || watch_cuts(c, rip))
 		return 0;
 	if (!word) { /* the page's translation was gone for a while */
 		p = find_page(x, t->gpa & PAGE_MASK, rip & (uint32_t)PAGE_MASK, c->mode);
@@ -1123,13 +1224,6 @@ static uint32_t on_memory(struct xlate *x, const uint8_t *data, uint32_t r8, int
 	return run_site(x, load32(data + JUMP_LENGTH), budget);
 }
 
-static void aim_patch(struct xlate *x, uint32_t jump, uint32_t code)
-{
-	uint32_t rel = code - (jump + 4);
-
-	memcpy(x->buf.write + (jump - (uint32_t)(uintptr_t)x->buf.exec), &rel, sizeof(rel));
-}
-
 /* ---- the window ---- */
 
 /* The page of translated code that rip is in, now. */
@@ -1166,10 +1260,10 @@ static void restart_blocks(struct xlate *x, struct page *p)
 		emit_u32(&stub, p->lin + i);
 		emit_u32(&stub, code + 1);
 		x->cold_at += stub.at;
-		x->buf.write[code - (uint32_t)(uintptr_t)x->buf.exec] = 0xe9; /* jmp */
-		aim_patch(x, code + 1, stub.code);
+		behead(x, code, stub.code);
 		p->entries[i] = 0;
 	}
+	forget_crossing(p);
 }
 
 /* A slice ended in user code at rip: is it worth a window? */
@@ -1300,6 +1394,33 @@ static uint32_t on_careful(struct xlate *x, const uint8_t *data, uint32_t r8, in
 		aim_patch(x, jump, code);
 	x->decline = !entered;
 	return entered;
+}
+
+/* The next page's translation was gone for a while, or it is another page now. */
+static uint32_t on_cross(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
+{
+	struct vcpu *c = x->c;
+	const struct trace *t;
+	struct page *p;
+
+	(void)r8;
+	set_flags_from_host(c, x->flags);
+	note_x87(x);
+	c->rip = load32(data);
+	c->icount = icount_before(x, budget, 0);
+	t = cache_lookup(x->cache);
+	p = present_page(x, (uint32_t)c->rip);
+	x->decline = true; /* unless the block can go on */
+	if (!p || !p->cross_code || p->cross_at != (c->rip & (PAGE_SIZE - 1)) || t->gpa2 == NO_PAGE)
+		return 0;
+	if (t->gpa2 != p->second->gpa) {
+		p->cross_losses++;
+		kill_crossing(x, p);
+		return 0;
+	}
+	mmu_flat_set_jump(&c->mmu, p->second->lin, page_word(p->second));
+	x->decline = false;
+	return resume_at(x, p->cross_code);
 }
 
 static uint32_t on_link(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
@@ -1445,8 +1566,8 @@ static void gen_thunks(struct xlate *x)
 {
 	static handler_fn *const handlers[THUNK_ABSENT] = {
 		[THUNK_CALLOUT] = on_callout, [THUNK_FAULT] = on_fault, [THUNK_MEMORY] = on_memory,
-		[THUNK_WINDOW] = on_window,   [THUNK_HEAD] = on_head,   [THUNK_CAREFUL] = on_careful,
-		[THUNK_LINK] = on_link,       [THUNK_MISS] = on_miss,
+		[THUNK_WINDOW] = on_window,   [THUNK_CROSS] = on_cross, [THUNK_HEAD] = on_head,
+		[THUNK_CAREFUL] = on_careful, [THUNK_LINK] = on_link,   [THUNK_MISS] = on_miss,
 	};
 	struct emit e = { .bytes = x->buf.write, .code = (uint32_t)(uintptr_t)x->buf.exec, .size = 16384 };
 	uint32_t reload;

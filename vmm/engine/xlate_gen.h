@@ -83,16 +83,17 @@ enum thunk {
 	THUNK_WINDOW,  /* rcx: address of a site and of the instruction's code, which found the window shut */
 	THUNK_HEAD,    /* rcx: address of rip, n: the budget does not cover the block */
 	THUNK_CAREFUL, /* rcx: address of a site; uncharged from it on; the jump before is to be aimed */
-	THUNK_LINK,    /* rcx: address of the target rip and the address of the jump to be aimed */
-	THUNK_MISS,    /* r8d: target rip */
-	THUNK_ABSENT,  /* the same, to be jumped to */
-	THUNK_RETURN,  /* r8d: target rip, not where the last call came from; by context */
+	THUNK_CROSS, /* rcx: address of rip: the next page is not known to be what it was for the instruction across its end */
+	THUNK_LINK,   /* rcx: address of the target rip and the address of the jump to be aimed */
+	THUNK_MISS,   /* r8d: target rip */
+	THUNK_ABSENT, /* the same, to be jumped to */
+	THUNK_RETURN, /* r8d: target rip, not where the last call came from; by context */
 	THUNK_FIRST_CHECK = THUNK_RETURN + 2, /* misaligned accesses: by context, kind, size */
 	THUNKS = THUNK_FIRST_CHECK + 2 * 2 * 4
 };
 
 /* A branch to the cold part of a block, whose target has not been emitted: a JRCXZ, or, in `far`, a Jcc. */
-enum pending_kind { PENDING_ACCESS, PENDING_SITE, PENDING_DIVIDE, PENDING_CAREFUL };
+enum pending_kind { PENDING_ACCESS, PENDING_SITE, PENDING_DIVIDE, PENDING_CAREFUL, PENDING_CROSS };
 struct pending {
 	uint32_t jump, hop; /* where its 8-bit, later its 32-bit displacement is */
 	uint32_t back;      /* PENDING_ACCESS: address after the jump */
@@ -162,10 +163,13 @@ struct gen {
 	unsigned fars;
 	struct goto_stub stub[BLOCK_MAX_INSNS + 2];
 	unsigned stubs;
-	bool surveying; /* nothing is emitted: what does the block access? */
-	bool careful;   /* each access has a check of its own */
-	bool windowed;  /* accesses have none, but go through the window */
-	bool touching;  /* the present instruction has such an access */
+	bool surveying;  /* nothing is emitted: what does the block access? */
+	bool careful;    /* each access has a check of its own */
+	bool windowed;   /* accesses have none, but go through the window */
+	bool crosses;    /* its first instruction lies across the page's end; */
+	uint32_t second; /* the word of the next page's code, modulo 2^32; */
+	uint32_t dead;   /* where its head is to jump once it is dead */
+	bool touching;   /* the present instruction has such an access */
 	struct touch touch[BLOCK_MAX_INSNS];
 	unsigned touches;
 	struct access access[2 * BLOCK_MAX_INSNS];
