@@ -58,20 +58,34 @@ size_t debugger_read(struct debugger *d, uint64_t lin, void *out, size_t len)
 
 /* ---- moving ------------------------------------------------------------------------------------------------ */
 
-static unsigned to_watches(const struct debugger *d, const struct gdb_point *points, unsigned count, bool exec,
-                           struct timeline_watch watch[GDB_POINTS_MAX], unsigned index[GDB_POINTS_MAX])
+struct watches {
+	struct timeline_watch watch[GDB_POINTS_MAX + 1]; /* data first */
+	unsigned index[GDB_POINTS_MAX + 1];              /* which of gdb's points each is */
+	unsigned data, all;
+};
+
+static void add_watches(const struct debugger *d, const struct gdb_point *points, unsigned count, bool exec,
+                        struct watches *w)
 {
 	static const enum watch_kind kinds[GDB_POINT_KINDS] = { WATCH_EXEC, WATCH_EXEC, WATCH_WRITE, WATCH_READ,
 		                                                WATCH_ACCESS };
-	unsigned n = 0;
 
-	for (unsigned i = 0; i < count && n < GDB_POINTS_MAX; i++) {
-		if (kinds[points[i].kind] == WATCH_EXEC && !exec)
+	for (unsigned i = 0; i < count && w->all < GDB_POINTS_MAX; i++) {
+		enum watch_kind kind = kinds[points[i].kind];
+
+		if ((kind == WATCH_EXEC) != exec)
 			continue;
-		watch[n] = debugger_watch(d, kinds[points[i].kind], points[i].lin, points[i].len);
-		index[n++] = i;
+		w->watch[w->all] = debugger_watch(d, kind, points[i].lin, points[i].len);
+		w->index[w->all++] = i;
 	}
-	return n;
+}
+
+static void to_watches(const struct debugger *d, const struct gdb_point *points, unsigned count, struct watches *w)
+{
+	w->all = 0;
+	add_watches(d, points, count, false, w);
+	w->data = w->all;
+	add_watches(d, points, count, true, w);
 }
 
 static void tell_stop(struct debugger *d, const struct timeline_stop *from, const unsigned *index, struct gdb_stop *to)
@@ -124,17 +138,33 @@ static int step_watching(struct debugger *d, bool back, const struct timeline_wa
 	return rc;
 }
 
-static int move(struct debugger *d, enum gdb_motion motion, const struct timeline_watch *watch, unsigned n,
-                struct timeline_stop *stop, struct vm_error *err)
+/* One step, and over what it leads into where that is wanted. */
+static int step(struct debugger *d, bool back, struct watches *w, struct timeline_stop *stop, struct vm_error *err)
+{
+	const struct context from = debugger_context(d);
+	struct timeline *t = d->timeline;
+	int rc;
+
+	if (w->data)
+		rc = step_watching(d, back, w->watch, w->data, stop, err);
+	else
+		rc = back ? timeline_step_back(t, 1, stop, err) : timeline_step(t, 1, stop, err);
+	if (rc || !d->over_handlers || w->all == GDB_POINTS_MAX)
+		return rc;
+	return back ? handlers_over_back(d, &from, w->watch, w->all, stop, err)
+	            : handlers_over(d, &from, w->watch, w->all, stop, err);
+}
+
+static int move(struct debugger *d, enum gdb_motion motion, struct watches *w, struct timeline_stop *stop,
+                struct vm_error *err)
 {
 	struct timeline *t = d->timeline;
 
 	switch (motion) {
-	case GDB_STEP: return n ? step_watching(d, false, watch, n, stop, err) : timeline_step(t, 1, stop, err);
-	case GDB_CONTINUE: return timeline_forward(t, UINT64_MAX, watch, n, stop, err);
-	case GDB_BACK_STEP:
-		return n ? step_watching(d, true, watch, n, stop, err) : timeline_step_back(t, 1, stop, err);
-	case GDB_BACK_CONTINUE: return timeline_backward(t, timeline_begin(t), watch, n, stop, err);
+	case GDB_STEP:
+	case GDB_BACK_STEP: return step(d, motion == GDB_BACK_STEP, w, stop, err);
+	case GDB_CONTINUE: return timeline_forward(t, UINT64_MAX, w->watch, w->all, stop, err);
+	case GDB_BACK_CONTINUE: return timeline_backward(t, timeline_begin(t), w->watch, w->all, stop, err);
 	}
 	return 0;
 }
@@ -142,15 +172,13 @@ static int move(struct debugger *d, enum gdb_motion motion, const struct timelin
 static void resume(void *self, enum gdb_motion motion, const struct gdb_point *points, unsigned count,
                    struct gdb_stop *stop)
 {
-	bool exec = motion == GDB_CONTINUE || motion == GDB_BACK_CONTINUE;
-	struct timeline_watch watch[GDB_POINTS_MAX];
-	unsigned index[GDB_POINTS_MAX], n;
 	struct debugger *d = self;
 	struct timeline_stop from = { .why = TIMELINE_REACHED };
 	struct vm_error err = { "" };
+	struct watches w;
 
-	n = to_watches(d, points, count, exec, watch, index);
-	if (move(d, motion, watch, n, &from, &err)) {
+	to_watches(d, points, count, &w);
+	if (move(d, motion, &w, &from, &err)) {
 		stop->why = GDB_STOP_FAILED;
 		snprintf(stop->message, sizeof(stop->message), "ringside: %.200s\n", err.text);
 		return;
@@ -158,7 +186,7 @@ static void resume(void *self, enum gdb_motion motion, const struct gdb_point *p
 	/* backward to the limit, which was the begin */
 	if (motion == GDB_BACK_CONTINUE && from.why == TIMELINE_REACHED)
 		from.why = TIMELINE_BEGIN;
-	tell_stop(d, &from, index, stop);
+	tell_stop(d, &from, w.index, stop);
 }
 
 static struct vm *target_vm(void *self)

@@ -21,6 +21,15 @@ struct space {
 	uint32_t cr3; /* otherwise only while CR3 is this */
 };
 
+/* Where the guest stands, as far as a handler that returns there goes. */
+struct context {
+	struct vm_moment at;
+	uint64_t event; /* the next one */
+	uint32_t eip, esp, cs_base, cr3;
+	uint16_t cs;
+	uint8_t cpl;
+};
+
 #define SPACES_MAX GDB_POINTS_MAX
 struct debugger {
 	struct debugger_options options;
@@ -35,6 +44,7 @@ struct debugger {
 		struct space space;
 	} own_space[SPACES_MAX];
 	unsigned own_spaces;
+	bool over_handlers; /* steps go over the handlers of interrupts and exceptions, not into them */
 	bool diverged;
 	struct bookmark bookmark[BOOKMARKS_MAX];
 	unsigned bookmarks;
@@ -50,6 +60,14 @@ bool debugger_interrupted(struct debugger *d);
 #define LISTEN_EVENTS 65536
 /* Reads guest memory as far as it is mapped; returns how much. */
 size_t debugger_read(struct debugger *d, uint64_t lin, void *out, size_t len);
+
+/* After a step from `from` that may have led into a handler: on to where it returns to, or to a point that is met before. There is room for one more. */
+int handlers_over(struct debugger *d, const struct context *from, struct timeline_watch *watch, unsigned n,
+                  struct timeline_stop *stop, struct vm_error *err);
+/* After a step back from `from` that may have led to the end of a handler: on to the moment before it, or to a point that is met before. */
+int handlers_over_back(struct debugger *d, const struct context *from, const struct timeline_watch *watch, unsigned n,
+                       struct timeline_stop *stop, struct vm_error *err);
+struct context debugger_context(struct debugger *d);
 
 /* ---- monitor commands: monitor.c dispatches, the others implement --------------------------------------------- */
 

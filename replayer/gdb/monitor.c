@@ -19,7 +19,7 @@
 #define EVENTS_DEFAULT 10
 #define EVENTS_MAX 1000
 
-static monitor_fn digest, where, go_to, bookmark, bookmarks, delete_bookmark, events, space, help;
+static monitor_fn digest, where, go_to, bookmark, bookmarks, delete_bookmark, events, space, handlers, help;
 
 static const struct monitor_entry {
 	const char *name, *arguments;
@@ -53,6 +53,8 @@ static const struct monitor_entry {
 	{ "digest", "", 0, 0, ANY, digest, "one number for all registers, one for all memory" },
 	{ "space", "any | this | CR3 [ADDR]", 0, 2, ANY, space,
 	  "the address space in which breakpoints and questions count (any); with ADDR: those at this address alone" },
+	{ "handlers", "into | over", 0, 1, PAST,
+	  handlers, "where steps lead that are interrupted: into handlers of interrupts and exceptions, or on to where those return to (into)" },
 	{ "help", "[COMMAND]", 0, 1, ANY, help, "this" },
 };
 
@@ -441,6 +443,22 @@ static void space(struct monitor_call *m)
 		}
 	}
 	tell_spaces(m);
+}
+
+/* ---- handlers ---------------------------------------------------------------------------------------------- */
+
+static void handlers(struct monitor_call *m)
+{
+	bool over = m->argc > 1 && !strcmp(m->argv[1], "over");
+
+	if (m->argc > 1 && !over && strcmp(m->argv[1], "into")) {
+		gdb_text_put(m->out, "handlers '%.40s': must be into or over\n", m->argv[1]);
+		return;
+	}
+	if (m->argc > 1)
+		m->d->over_handlers = over;
+	gdb_text_put(m->out, "steps lead %s handlers of interrupts and exceptions\n",
+	             m->d->over_handlers ? "over" : "into");
 }
 
 /* ---- dispatch ---------------------------------------------------------------------------------------------- */

@@ -111,6 +111,42 @@ within_lines() { # EVENT ICOUNT
 	END_OF_GDB
 }
 
+# User code that is interrupted, faults or calls the kernel, with steps that go over handlers: forward and backward they stay in the user's code.
+over_handlers() { # EVENT ICOUNT
+	cat <<-END_OF_GDB
+		echo @event $1\n
+		monitor handlers over
+		monitor goto $(($2 ? $2 - 1 : 0))
+		if \$cpl != 3
+		  echo outside\n
+		else
+		  moment here
+		  stepi 3
+		  must (\$cpl==3) stepi-goes-over
+		  moment three
+		  reverse-stepi 3
+		  moment here
+		  reverse-next
+		end
+		# a task's first line has none before it
+		if \$cpl == 3
+		  start
+		  set \$line = \$icount
+		  next
+		  must (\$cpl==3&&\$icount>\$line) next-goes-over
+		  start
+		  moment next
+		  reverse-next
+		  must (\$cpl==3&&\$icount>=\$line) reverse-next-goes-over
+		  start
+		  echo stepped back\n
+		  next
+		  moment next
+		end
+		monitor handlers into
+	END_OF_GDB
+}
+
 # One line a mistake: what the script said, digests of one moment that differ, a stop within a line.
 judge() { # OUTPUT
 	awk '
@@ -149,6 +185,7 @@ lines() { # GUEST COUNT REGEX SCRIPT
 }
 
 lines demo 10 'exception|interrupt|sysenter|sysexit|iret' within_lines
+lines demo 6 '^3/3 (interrupt|exception (int|mov|push|fld|fild|fxch))' over_handlers
 lines tasks 6 'exception|far|iret' around_a_run
 if [ -z "${RINGSIDE_QUICK-}" ]; then
 	lines exc 6 ' exception ' around_a_run
