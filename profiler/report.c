@@ -70,7 +70,7 @@ uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PH
 }
 
 /* Readings by the probe and the meter (vmm/probe.h): an event's, one more pair around each access to a device and each TLB fill. */
-#define READINGS_EVENT 6
+#define READINGS_EVENT 5
 #define READINGS_PAIR 2
 
 struct report_measuring report_measuring(const struct report *r)
