@@ -814,13 +814,19 @@ static void gen_cross(struct gen *g)
 	emit_land8(e, same);
 }
 
+/* What was seen to hold; a handler may change it. */
+static void forget_known(struct gen *g)
+{
+	g->x87_known = g->sse_known = g->segment_known[0] = g->segment_known[1] = false;
+}
+
 /* Each instruction in turn. The survey does the same, and emits nothing. */
 static void gen_steps(struct gen *g)
 {
 	bool inlined;
 	uint32_t start;
 
-	g->x87_known = g->sse_known = false;
+	forget_known(g);
 	for (g->k = 0; g->k < g->n; g->k++) {
 		const struct insn *in = g->step[g->k].in;
 
@@ -831,7 +837,7 @@ static void gen_steps(struct gen *g)
 		start = g->e.at;
 		inlined = g->at == g->x->left_out || gen_insn(g, in);
 		if (!inlined)
-			g->x87_known = g->sse_known = false;
+			forget_known(g);
 		if (g->surveying) {
 			survey_insn(g, in, inlined);
 			continue;

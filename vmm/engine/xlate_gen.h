@@ -179,6 +179,7 @@ struct gen {
 	uint16_t groups;
 	bool x87_known; /* x87_ok was seen to hold, and nothing since can have changed it */
 	bool sse_known;
+	bool segment_known[2]; /* FS, GS: fs_ok, gs_ok */
 };
 
 /* xlate.c */
@@ -200,7 +201,7 @@ bool segment_known(const struct insn *in, bool write);
 struct operand guest_operand(const struct insn *in);
 unsigned gen_ea(struct gen *g,
                 const struct insn *in); /* effective address: the register that holds it, R8 or the guest's own base */
-/* What the address in a register leads to, checked, or the instruction is left; may use rcx. through_segment: no wrap at the segment's end is excluded, so
+/* What the address in a register leads to, checked or through the window, or the instruction is left; may use rcx. through_segment: no wrap at the segment's end is excluded, so
  * only aligned accesses stay. */
 struct operand gen_at(struct gen *g, unsigned address, unsigned size, bool write, bool through_segment);
 /* The same operand, with its address in `reg`. */

@@ -134,19 +134,40 @@ struct operand gen_pin(struct gen *g, unsigned reg, struct operand m)
 	return m;
 }
 
-/* FS and GS: base added, when the segment is whole and aligned. */
-static unsigned gen_segment(struct gen *g, const struct insn *in, unsigned address)
+static struct operand segment_word(const struct gen *g, const struct insn *in, size_t fs, size_t gs)
 {
-	struct emit *e = &g->e;
-	bool fs = in->seg == SEG_FS;
-	uint32_t jump;
+	return at_frame(g, in->seg == SEG_FS ? fs : gs);
+}
 
-	emit_rm(e, 8, 0x8b, RCX, at_frame(g, fs ? offsetof(struct frame, fs_ok) : offsetof(struct frame, gs_ok)));
-	jump = emit_jrcxz(e);
-	gen_pend(g, (struct pending){ .kind = PENDING_SITE, .jump = jump, .site = gen_site(g) });
-	emit_rm(e, 8, 0x8b, R9, at_frame(g, fs ? offsetof(struct frame, fs_base) : offsetof(struct frame, gs_base)));
-	emit_rm(e, 4, 0x8d, R8, at_index(R9, address, 0, 0));
-	return R8;
+/* FS and GS: leave the instruction unless the segment is whole and aligned. */
+static void gen_require_segment(struct gen *g, const struct insn *in)
+{
+	bool *known = &g->segment_known[in->seg - SEG_FS];
+
+	if (*known)
+		return;
+	*known = true;
+	emit_rm(&g->e, 8, 0x8b, RCX, segment_word(g, in, offsetof(struct frame, fs_ok), offsetof(struct frame, gs_ok)));
+	gen_pend(g, (struct pending){ .kind = PENDING_SITE, .site = gen_site(g), .jump = emit_jrcxz(&g->e) });
+}
+
+/* Through FS or GS. Through the window only at an offset that is seen not to wrap around the segment's end. */
+static struct operand gen_in_segment(struct gen *g, const struct insn *in, unsigned size, bool write)
+{
+	struct operand base = segment_word(g, in, offsetof(struct frame, fs_base), offsetof(struct frame, gs_base));
+	unsigned address;
+
+	if (g->windowed && in->base == GPR_ZERO && in->index == GPR_ZERO && in->disp <= -size) {
+		gen_require_segment(g, in);
+		emit_rm(&g->e, 4, 0x8b, R8, base);
+		return gen_through_window(g, at_base(R8, (int32_t)in->disp));
+	}
+	address = gen_ea(g, in);
+	gen_require_segment(g, in);
+	emit_rm(&g->e, 8, 0x8b, R9, base);
+	emit_rm(&g->e, 4, 0x8d, R8, at_index(R9, address, 0, 0));
+	gen_check(g, R8, size, write, true);
+	return at_index(RCX, R8, 0, 0);
 }
 
 /* ---- spans ---- */
@@ -228,19 +249,15 @@ static bool gen_in_span(struct gen *g, unsigned gpr, uint32_t disp, unsigned siz
 
 struct operand gen_memory(struct gen *g, const struct insn *in, unsigned size, bool write)
 {
-	bool through_segment = in->seg >= SEG_FS;
 	struct operand m;
-	unsigned address;
 
-	if (g->windowed && !through_segment)
+	if (in->seg >= SEG_FS)
+		return gen_in_segment(g, in, size, write);
+	if (g->windowed)
 		return gen_through_window(g, guest_operand(in));
-	if (!through_segment && in->index == GPR_ZERO && in->base != GPR_ZERO &&
-	    gen_in_span(g, in->base >> 3, in->disp, size, write, &m))
+	if (in->index == GPR_ZERO && in->base != GPR_ZERO && gen_in_span(g, in->base >> 3, in->disp, size, write, &m))
 		return m;
-	address = gen_ea(g, in);
-	if (through_segment)
-		address = gen_segment(g, in, address);
-	return gen_at(g, address, size, write, through_segment);
+	return gen_at(g, gen_ea(g, in), size, write, false);
 }
 
 struct operand gen_stack(struct gen *g, unsigned reg, int32_t disp, bool write)
