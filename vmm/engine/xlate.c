@@ -383,6 +383,7 @@ uint32_t gen_site(struct gen *g)
 		.rip = g->at,
 		.left = (uint16_t)(g->n - g->k),
 		.class = (uint16_t)op_class(in->op),
+		.owed = g->owed,
 	};
 	s->in.off = 0;
 	return g->site;
@@ -814,6 +815,17 @@ static void gen_cross(struct gen *g)
 	emit_land8(e, same);
 }
 
+/* May ESP be other than r13 while it runs? */
+static bool may_owe(const struct insn *in)
+{
+	bool reg_but_sp = in->form == FORM_R && host(in->rm) != GUEST_SP;
+
+	if (in->opsize != 4)
+		return false;
+	return (in->op == OP_PUSH && (in->form == FORM_I || reg_but_sp)) || (in->op == OP_POP && reg_but_sp) ||
+	       in->op == OP_RET;
+}
+
 /* What was seen to hold; a handler may change it. */
 static void forget_known(struct gen *g)
 {
@@ -827,12 +839,15 @@ static void gen_steps(struct gen *g)
 	uint32_t start;
 
 	forget_known(g);
+	g->owed = 0;
 	for (g->k = 0; g->k < g->n; g->k++) {
 		const struct insn *in = g->step[g->k].in;
 
 		g->at = g->step[g->k].rip;
 		g->site = 0;
 		g->touching = false;
+		if (!may_owe(in))
+			gen_settle(g);
 		gen_keep_reach(g, insn_room(in));
 		start = g->e.at;
 		inlined = g->at == g->x->left_out || gen_insn(g, in);
@@ -847,8 +862,10 @@ static void gen_steps(struct gen *g)
 		else if (g->touching)
 			g->touch[g->touches++] = (struct touch){ .at = start, .len = g->e.at - start, .site = g->site };
 		BUG_ON(g->e.at - start > insn_room(in));
-		if (g->site)
+		if (g->site) {
 			g->x->sites[g->site].resume = emit_here(&g->e);
+			g->x->sites[g->site].still_owed = g->owed;
+		}
 	}
 }
 
@@ -875,6 +892,7 @@ static void gen_block(struct gen *g)
 		gen_cross(g);
 	gen_steps(g);
 	if (!(last->in->flags & IF_ENDS)) {
+		gen_settle(g);
 		gen_keep_reach(g, GOTO_ROOM);
 		gen_goto(g, last->rip + last->in->len);
 	}
@@ -1177,6 +1195,7 @@ static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 
 	set_flags_from_host(c, x->flags);
 	note_x87(x);
+	c->gpr[R_SP] = (uint32_t)(c->gpr[R_SP] + s->owed);
 	c->rip = s->rip;
 	c->icount = icount_before(x, budget, s->left);
 	c->trace = &x->alone.t;
@@ -1202,6 +1221,7 @@ static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 	describe_state(c, x->frame);
 	if (unlikely(is_fpu(in) && !(in[0].op >= OP_MOVD ? x->frame->sse_ok : x->frame->x87_ok)))
 		return 0; /* what follows in the block may rely on it */
+	c->gpr[R_SP] = (uint32_t)(c->gpr[R_SP] - s->still_owed);
 	x->budget = budget;
 	x->flags = host_flags(c);
 	return s->resume;

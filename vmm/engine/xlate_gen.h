@@ -70,9 +70,10 @@ struct low {
 struct site {
 	struct insn in;
 	uint32_t rip;
-	uint32_t resume; /* code after it; unused when it ends a block */
-	uint16_t left;   /* instructions of the block from this one on */
-	uint16_t class;  /* enum op_class */
+	uint32_t resume;          /* code after it; unused when it ends a block */
+	uint16_t left;            /* instructions of the block from this one on */
+	uint16_t class;           /* enum op_class */
+	int16_t owed, still_owed; /* struct gen.owed before it and after it */
 };
 
 /* Shared pieces of generated code. */
@@ -179,6 +180,7 @@ struct gen {
 	uint16_t groups;
 	bool x87_known; /* x87_ok was seen to hold, and nothing since can have changed it */
 	bool sse_known;
+	int16_t owed; /* windowed: the guest's ESP is so much more than r13: PUSHes and POPs in a row move r13 once */
 	bool segment_known[2]; /* FS, GS: fs_ok, gs_ok */
 };
 
@@ -209,6 +211,7 @@ struct operand gen_pin(struct gen *g, unsigned reg, struct operand m);
 struct operand gen_memory(struct gen *g, const struct insn *in, unsigned size, bool write); /* the memory operand, checked */
 /* 4 bytes at a general register (R_SP, R_BP) and a small displacement, checked; may use r8 */
 struct operand gen_stack(struct gen *g, unsigned reg, int32_t disp, bool write);
+void gen_settle(struct gen *g); /* nothing is owed to r13 any more */
 void survey_begin(struct gen *g);
 void survey_insn(struct gen *g, const struct insn *in, bool inlined); /* after it was "emitted" */
 void survey_end(struct gen *g);

@@ -28,6 +28,17 @@ static unsigned byte_of(unsigned offset)
 	return is_high(offset) ? BYTE_AH + (offset >> 3) : offset >> 3;
 }
 
+/* A byte register alone: where it is, but for CH, which is nowhere unless ECX is in rcx. */
+static unsigned byte_reg(unsigned offset)
+{
+	return is_high(offset) ? byte_of(offset) : host(offset);
+}
+
+static bool is_ch(unsigned offset)
+{
+	return is_cx(offset) && is_high(offset);
+}
+
 /* ---- the block ---- */
 
 static uint32_t rip_after(const struct gen *g, const struct insn *in)
@@ -89,10 +100,14 @@ static void gen_cx_out(struct gen *g)
 /* op rm, reg; opcode as above. changes: bits, 1 rm, 2 reg */
 static void gen_rr(struct gen *g, const struct insn *in, unsigned opcode, unsigned changes)
 {
-	bool cx = is_cx(in->rm) || is_cx(in->reg);
+	bool cx = is_cx(in->rm) || is_cx(in->reg), high = is_high(in->rm) || is_high(in->reg);
 
 	if (in->opsize != 1) {
 		emit_rr(&g->e, in->opsize, opcode + 1, host(in->reg), host(in->rm));
+		return;
+	}
+	if (!high) {
+		emit_rr(&g->e, 1, opcode, host(in->reg), host(in->rm));
 		return;
 	}
 	if (cx)
@@ -109,18 +124,18 @@ static void gen_r(struct gen *g, const struct insn *in, unsigned opcode, unsigne
 		emit_rr(&g->e, in->opsize, opcode + 1, extension, host(in->rm));
 		return;
 	}
-	emit_rr(&g->e, 1, opcode, extension, byte_of(in->rm));
+	emit_rr(&g->e, 1, opcode, extension, byte_reg(in->rm));
 }
 
-static void gen_cx_byte_in(struct gen *g, const struct insn *in)
+static void gen_ch_in(struct gen *g, const struct insn *in)
 {
-	if (in->opsize == 1 && is_cx(in->rm))
+	if (in->opsize == 1 && is_ch(in->rm))
 		gen_cx_in(g);
 }
 
-static void gen_cx_byte_out(struct gen *g, const struct insn *in)
+static void gen_ch_out(struct gen *g, const struct insn *in)
 {
-	if (in->opsize == 1 && is_cx(in->rm))
+	if (in->opsize == 1 && is_ch(in->rm))
 		gen_cx_out(g);
 }
 
@@ -135,10 +150,10 @@ static bool gen_mov(struct gen *g, const struct insn *in)
 			emit_mov_imm(&g->e, host(in->rm), in->imm);
 			return true;
 		}
-		gen_cx_byte_in(g, in);
+		gen_ch_in(g, in);
 		gen_r(g, in, 0xc6, 0);
 		emit_imm(&g->e, in->opsize, in->imm);
-		gen_cx_byte_out(g, in);
+		gen_ch_out(g, in);
 		return true;
 	case FORM_RM:
 		if (!with_memory_ok(in, in->reg, false))
@@ -235,10 +250,10 @@ static bool gen_setcc(struct gen *g, const struct insn *in)
 	unsigned opcode = 0x0f90 + (unsigned)(in->op - OP_SETO);
 
 	if (in->form == FORM_R) {
-		if (is_cx(in->rm))
+		if (is_ch(in->rm))
 			gen_cx_in(g);
-		emit_rr(&g->e, 1, opcode, 0, byte_of(in->rm));
-		if (is_cx(in->rm))
+		emit_rr(&g->e, 1, opcode, 0, byte_reg(in->rm));
+		if (is_ch(in->rm))
 			gen_cx_out(g);
 		return true;
 	}
@@ -255,9 +270,16 @@ static struct operand gen_push_slot(struct gen *g)
 	return gen_stack(g, R_SP, -4, true);
 }
 
+static void gen_move_sp(struct gen *g, int by)
+{
+	g->owed = (int16_t)(g->owed + by);
+	if (!g->windowed)
+		gen_settle(g);
+}
+
 static void gen_push_done(struct gen *g)
 {
-	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, -4));
+	gen_move_sp(g, -4);
 }
 
 static void gen_push_imm(struct gen *g, uint32_t imm)
@@ -309,7 +331,7 @@ static bool gen_pop(struct gen *g, const struct insn *in)
 		return false;
 	emit_rm(&g->e, 4, 0x8b, host(in->rm), gen_stack(g, R_SP, 0, false));
 	if (host(in->rm) != GUEST_SP)
-		emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, 4));
+		gen_move_sp(g, 4);
 	return true;
 }
 
@@ -333,7 +355,7 @@ static void gen_alu_imm(struct gen *g, const struct insn *in, unsigned extension
 	if (m)
 		emit_rm(&g->e, in->opsize, opcode, extension, *m);
 	else
-		emit_rr(&g->e, in->opsize, opcode, extension, byte ? byte_of(in->rm) : host(in->rm));
+		emit_rr(&g->e, in->opsize, opcode, extension, byte ? byte_reg(in->rm) : host(in->rm));
 	emit_imm(&g->e, byte || small ? 1 : in->opsize, in->imm);
 }
 
@@ -346,10 +368,10 @@ static bool gen_alu(struct gen *g, const struct insn *in)
 	switch (in->form) {
 	case FORM_RR: gen_rr(g, in, opcode, keeps); return true;
 	case FORM_RI:
-		gen_cx_byte_in(g, in);
+		gen_ch_in(g, in);
 		gen_alu_imm(g, in, n, NULL);
 		if (keeps)
-			gen_cx_byte_out(g, in);
+			gen_ch_out(g, in);
 		return true;
 	case FORM_RM:
 		if (!with_memory_ok(in, in->reg, false))
@@ -376,7 +398,7 @@ static bool gen_test(struct gen *g, const struct insn *in)
 	switch (in->form) {
 	case FORM_RR: gen_rr(g, in, 0x84, 0); return true;
 	case FORM_RI:
-		gen_cx_byte_in(g, in);
+		gen_ch_in(g, in);
 		gen_r(g, in, 0xf6, 0);
 		emit_imm(&g->e, in->opsize, in->imm);
 		return true;
@@ -400,10 +422,10 @@ static bool gen_test(struct gen *g, const struct insn *in)
 static bool gen_unary(struct gen *g, const struct insn *in, unsigned opcode, unsigned extension, bool changes)
 {
 	if (in->form == FORM_R) {
-		gen_cx_byte_in(g, in);
+		gen_ch_in(g, in);
 		gen_r(g, in, opcode, extension);
 		if (changes)
-			gen_cx_byte_out(g, in);
+			gen_ch_out(g, in);
 		return true;
 	}
 	if (in->form != FORM_M || !segment_known(in, changes))
@@ -419,15 +441,15 @@ static bool gen_shift(struct gen *g, const struct insn *in)
 
 	switch (in->form) {
 	case FORM_RI:
-		gen_cx_byte_in(g, in);
+		gen_ch_in(g, in);
 		gen_r(g, in, 0xc0, extension);
 		emit_u8(&g->e, in->imm);
-		gen_cx_byte_out(g, in);
+		gen_ch_out(g, in);
 		return true;
 	case FORM_R:
 		gen_cx_in(g);
 		gen_r(g, in, 0xd2, extension);
-		gen_cx_byte_out(g, in);
+		gen_ch_out(g, in);
 		return true;
 	case FORM_MI:
 		if (!segment_known(in, true))
@@ -1035,6 +1057,7 @@ static bool gen_call(struct gen *g, const struct insn *in)
 		return false;
 	if (in->form == FORM_I) {
 		gen_push_imm(g, rip_after(g, in));
+		gen_settle(g);
 		if (!goes_on(g, &inside))
 			gen_call_to(g, rip_after(g, in) + in->imm, rip_after(g, in));
 		return true;
@@ -1046,6 +1069,7 @@ static bool gen_call(struct gen *g, const struct insn *in)
 	else
 		return false;
 	gen_push_imm(g, rip_after(g, in));
+	gen_settle(g);
 	emit_rm(&g->e, 4, 0x8b, R8, at_frame(g, offsetof(struct frame, tmp)));
 	gen_call_lookup(g, rip_after(g, in));
 	return true;
@@ -1058,7 +1082,8 @@ static bool gen_ret(struct gen *g, const struct insn *in)
 	if (in->opsize != 4)
 		return false;
 	emit_rm(&g->e, 4, 0x8b, R8, gen_stack(g, R_SP, 0, false));
-	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, 4 + (int32_t)in->imm));
+	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, g->owed + 4 + (int32_t)in->imm));
+	g->owed = 0;
 	if (!goes_on(g, &inside)) {
 		gen_return(g);
 		return true;

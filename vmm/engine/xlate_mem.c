@@ -266,7 +266,7 @@ struct operand gen_stack(struct gen *g, unsigned reg, int32_t disp, bool write)
 	struct operand m;
 
 	if (g->windowed)
-		return gen_through_window(g, at_base(address, disp));
+		return gen_through_window(g, at_base(address, disp + (reg == R_SP ? g->owed : 0)));
 	if (gen_in_span(g, reg, (uint32_t)disp, 4, write, &m))
 		return m;
 	if (disp) {
@@ -274,6 +274,13 @@ struct operand gen_stack(struct gen *g, unsigned reg, int32_t disp, bool write)
 		address = R8;
 	}
 	return gen_at(g, address, 4, write, false);
+}
+
+void gen_settle(struct gen *g)
+{
+	if (g->owed)
+		emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, g->owed));
+	g->owed = 0;
 }
 
 /* ---- the survey ---- */
