@@ -48,12 +48,8 @@ around_a_run() { # EVENT ICOUNT
 		tbreak cpu_run
 		reverse-continue
 		set \$entered = \$icount
-		delete
 		moment entry
-		# no run before it: at the beginning there is nothing to finish
-		if \$icount
-		  finish
-		end
+		finish
 		if \$icount <= $2
 		  echo outside\n
 		else

@@ -80,9 +80,9 @@
 #define CAREFUL 0x80u /* with a page's mode: its careful blocks; no MODE_* key has this bit */
 _Static_assert(CAREFUL == MODE_KEYS, "no key of the mode");
 
-/* Slices that end in a page before its code goes through the window; and what a window fault costs, in slices' worth of gain. A slice takes some
- * 50 microseconds, of which the window saves about a third; a fault takes about 5. */
-enum { FIRST_SAMPLES = 2, CREDIT_MAX = 256, CREDIT_OF_SLICE = 3 };
+/* Slices that end in a page before its code goes through the window, and what a window fault costs, in slices: one takes some 50 microseconds, of which the window
+ * saves a third; a fault takes 25. */
+enum { FIRST_SAMPLES = 32, CREDIT_MAX = 512, FAULT_COST = 1 };
 
 struct page {
 	uint64_t gpa;
@@ -90,7 +90,7 @@ struct page {
 	uint8_t mode;
 	bool windowed;                    /* blocks go through the window */
 	uint16_t samples, samples_wanted; /* slices that ended here, and how many make it worth that */
-	int32_t credit;                   /* window faults it may cause before it is not */
+	int32_t credit;                   /* slices that its window faults may still cost */
 	/* Of the block that is an instruction across the page's end: its code (0: there is none), offset, where its head is to jump when it dies, the page that
 	 * the instruction ends on, and how often that was another one. The other page knows whose instruction that is. */
 	uint32_t cross_code, cross_at, cross_dead;
@@ -953,6 +953,14 @@ static bool passes_through(const struct gen *g, const struct trace *t, uint32_t 
 	return callee && after && last->op == OP_RET && last->opsize == 4 && g->n + callee->n + after->n <= block_max(g);
 }
 
+/* A short loop is a block of its own: a jump back from the middle of a longer one would have to give back what was charged for the rest. */
+static bool closes_loop(const struct gen *g, const struct insn *in, uint32_t next)
+{
+	enum { SHORT = 24 };
+
+	return in->op >= OP_JO && in->op <= OP_JNLE && next + in->imm == g->rip && g->n <= SHORT;
+}
+
 /* A block is a trace, and those that usually run after it, as long as they are on the same page. */
 static void choose_steps(struct gen *g, const struct trace *t)
 {
@@ -968,6 +976,8 @@ static void choose_steps(struct gen *g, const struct trace *t)
 		in = last->in;
 		rip = last->rip + in->len;
 		if (in->flags & IF_ENDS && in->opsize != 4 && !repeats(in))
+			return;
+		if (closes_loop(g, in, rip))
 			return;
 		if (in->op >= OP_JO && in->op <= OP_JNLE) {
 			rip = likely_way(g, t, rip, rip + in->imm);
@@ -1302,9 +1312,8 @@ static void sample(struct xlate *x, uint32_t rip)
 	if (!p)
 		return;
 	if (p->windowed) {
-		p->credit += CREDIT_OF_SLICE;
-		if (p->credit > CREDIT_MAX)
-			p->credit = CREDIT_MAX;
+		if (p->credit < CREDIT_MAX)
+			p->credit++;
 		return;
 	}
 	if (++p->samples < p->samples_wanted)
@@ -1323,10 +1332,13 @@ static void charge(struct xlate *x, uint32_t rip)
 {
 	struct page *p = present_page(x, rip);
 
-	if (!p || !p->windowed || p->credit-- > 0 || !can_restart(x))
+	if (!p || !p->windowed)
+		return;
+	p->credit -= FAULT_COST;
+	if (p->credit >= 0 || !can_restart(x))
 		return;
 	p->windowed = x->windows == WINDOWS_ALWAYS;
-	p->credit = 1;
+	p->credit = 2 * FAULT_COST;
 	p->samples = 0;
 	if (p->samples_wanted < UINT16_MAX / 4)
 		p->samples_wanted *= 4;

@@ -289,20 +289,29 @@ static void gen_push_imm(struct gen *g, uint32_t imm)
 	gen_push_done(g);
 }
 
-/* Push what the frame's tmp holds. */
-static void gen_push_tmp(struct gen *g)
+/* r9 is kept while another access is checked; the window has no checks. */
+static void gen_keep(struct gen *g)
 {
-	struct operand slot = gen_push_slot(g);
-
-	emit_rm(&g->e, 4, 0x8b, R9, at_frame(g, offsetof(struct frame, tmp)));
-	emit_rm(&g->e, 4, 0x89, R9, slot);
-	gen_push_done(g);
+	if (!g->windowed)
+		emit_rm(&g->e, 4, 0x89, R9, at_frame(g, offsetof(struct frame, tmp)));
 }
 
-static void gen_load_tmp(struct gen *g, const struct insn *in)
+static void gen_take(struct gen *g)
 {
+	if (!g->windowed)
+		emit_rm(&g->e, 4, 0x8b, R9, at_frame(g, offsetof(struct frame, tmp)));
+}
+
+static void gen_push_memory(struct gen *g, const struct insn *in)
+{
+	struct operand slot;
+
 	emit_rm(&g->e, 4, 0x8b, R9, gen_memory(g, in, 4, false));
-	emit_rm(&g->e, 4, 0x89, R9, at_frame(g, offsetof(struct frame, tmp)));
+	gen_keep(g);
+	slot = gen_push_slot(g);
+	gen_take(g);
+	emit_rm(&g->e, 4, 0x89, R9, slot);
+	gen_push_done(g);
 }
 
 static bool gen_push(struct gen *g, const struct insn *in)
@@ -318,8 +327,7 @@ static bool gen_push(struct gen *g, const struct insn *in)
 	case FORM_M:
 		if (!segment_known(in, false))
 			return false;
-		gen_load_tmp(g, in);
-		gen_push_tmp(g);
+		gen_push_memory(g, in);
 		return true;
 	default: return false;
 	}
@@ -698,9 +706,9 @@ static bool gen_string(struct gen *g, const struct insn *in)
 	switch (in->op) {
 	case OP_MOVS:
 		gen_element(g, in, 0x8a, R9, gen_at(g, RSI, size, false, false));
-		gen_element(g, in, 0x88, R9, tmp);
+		gen_keep(g);
 		m = gen_at(g, RDI, size, true, false);
-		gen_element(g, in, 0x8a, R9, tmp);
+		gen_take(g);
 		gen_element(g, in, 0x88, R9, m);
 		break;
 	case OP_CMPS:
@@ -1063,14 +1071,16 @@ static bool gen_call(struct gen *g, const struct insn *in)
 		return true;
 	}
 	if (in->form == FORM_R)
-		emit_rm(&g->e, 4, 0x89, host(in->rm), at_frame(g, offsetof(struct frame, tmp)));
+		emit_mov(&g->e, R9, host(in->rm));
 	else if (segment_known(in, false) && in->seg < SEG_FS)
-		gen_load_tmp(g, in);
+		emit_rm(&g->e, 4, 0x8b, R9, gen_memory(g, in, 4, false));
 	else
 		return false;
+	gen_keep(g);
 	gen_push_imm(g, rip_after(g, in));
 	gen_settle(g);
-	emit_rm(&g->e, 4, 0x8b, R8, at_frame(g, offsetof(struct frame, tmp)));
+	gen_take(g);
+	emit_mov(&g->e, R8, R9);
 	gen_call_lookup(g, rip_after(g, in));
 	return true;
 }

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "vmm/bug.h"
@@ -45,11 +46,16 @@ static uint8_t *reserve_guarded(uint64_t size)
 	return p + PAGE_SIZE;
 }
 
-/* Put a file in place of anonymous memory: a host that has none to give is no reason to stop. */
+/* Put a file in place of anonymous memory: a host that has none to give is no reason to stop. A process with a limit on the size of files would be killed
+ * for trying. */
 static int back_with_file(uint8_t *at, uint64_t size)
 {
-	int fd = memfd_create("guest RAM", MFD_CLOEXEC);
+	struct rlimit limit;
+	int fd;
 
+	if (getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur < size)
+		return -1;
+	fd = memfd_create("guest RAM", MFD_CLOEXEC);
 	if (fd < 0)
 		return -1;
 	if (ftruncate(fd, (off_t)size) ||
