@@ -1,5 +1,5 @@
 /*
- * xlate_gen.h - what the translator's parts share: xlate.c manages blocks, xlate_insn.c emits instructions, xlate_mem.c their accesses to memory.
+ * xlate_gen.h - what the parts that emit code share: xlate_block.c blocks, xlate_flow.c ways between them, xlate_insn.c instructions, xlate_mem.c accesses.
  *
  * Host registers inside translated code
  *
@@ -184,12 +184,37 @@ struct gen {
 	bool segment_known[2]; /* FS, GS: fs_ok, gs_ok */
 };
 
-/* xlate.c */
+/* Before a block: where its budget is too small, and in the last 4 bytes its number of instructions. */
+enum { HEAD_ROOM = 16, HEAD_HOP = 9, JUMP_LENGTH = 5 };
+enum { TO_THUNK = 10, GOTO_ROOM = 40 /* of gen_goto() */ };
+
+static inline bool same_page(const struct gen *g, uint32_t target)
+{
+	return (target ^ g->rip) >> PAGE_SHIFT == 0;
+}
+
+static inline bool is_fpu(const struct insn *in)
+{
+	return in->op >= OP_FPU_BASE;
+}
+
+/* xlate_block.c */
 uint32_t gen_site(struct gen *g);
 void gen_pend(struct gen *g, struct pending p);
 void gen_pend_far(struct gen *g, struct pending p);
 /* Before so much code: will the first JRCXZ that waits still reach a hop after it? Those behind are further apart than hops are long. */
 void gen_keep_reach(struct gen *g, unsigned room);
+
+/* xlate_flow.c */
+struct lookup {
+	uint32_t no_page, no_entry, known;
+};
+struct lookup emit_lookup(struct emit *e, unsigned ctx); /* rcx becomes the code of r8d, and is used before emit_absent() */
+void emit_absent(struct emit *e, const struct lookup *l, uint32_t absent);
+void emit_to_thunk(struct emit *e, uint32_t thunk); /* TO_THUNK bytes */
+void gen_refund(struct gen *g, unsigned insns);     /* that were charged and do not run */
+void gen_exit(struct gen *g, struct goto_stub *s);
+void gen_link(struct gen *g, const struct goto_stub *s);
 void gen_goto(struct gen *g, uint32_t target); /* the block ends here */
 void gen_goto_if(struct gen *g, unsigned cc, uint32_t target);
 void gen_lookup(struct gen *g); /* the same; r8d: target */

@@ -1,0 +1,167 @@
+/*
+ * xlate_page.c - pages of translated code: how they are found, when their blocks go, and how a block that must not run any more is led elsewhere.
+ *
+ * Called by xlate.c and xlate_block.c.
+ */
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vmm/engine/xlate_state.h"
+
+static unsigned page_hash(uint64_t gpa)
+{
+	return (gpa >> PAGE_SHIFT) % PAGE_HASH;
+}
+
+struct page *page_find(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t mode)
+{
+	struct page *p = x->hash[page_hash(gpa)];
+
+	while (p && !(p->gpa == gpa && p->lin == lin && p->mode == mode))
+		p = p->hash_next;
+	return p;
+}
+
+static struct page *make_page(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t mode)
+{
+	struct page **bucket = &x->hash[page_hash(gpa)];
+	struct page *p = &x->pages[x->page_count];
+
+	*p = (struct page){
+		.gpa = gpa,
+		.lin = lin,
+		.mode = mode,
+		.windowed = x->windows == WINDOWS_ALWAYS && (mode & MODE_USER) && x->c->mmu.window.base,
+		.samples_wanted = FIRST_SAMPLES,
+		.credit = CREDIT_MAX,
+		.hash_next = *bucket,
+		.entries = x->entries + (size_t)x->page_count * PAGE_SIZE,
+	};
+	x->page_count++;
+	*bucket = p;
+	return p;
+}
+
+uint64_t page_word(const struct page *p)
+{
+	return (uintptr_t)p->entries - 4ull * p->lin;
+}
+
+uint32_t page_code(uint64_t word, uint32_t lin)
+{
+	return word ? *(const uint32_t *)(uintptr_t)(word + 4ull * lin) : 0;
+}
+
+void code_aim(struct xlate *x, uint32_t jump, uint32_t code)
+{
+	uint32_t rel = code - (jump + 4);
+
+	memcpy(x->buf.write + (jump - (uint32_t)(uintptr_t)x->buf.exec), &rel, sizeof(rel));
+}
+
+/* Whoever comes to a block goes elsewhere from now on. */
+static void behead(struct xlate *x, uint32_t code, uint32_t to)
+{
+	x->buf.write[code - (uint32_t)(uintptr_t)x->buf.exec] = 0xe9; /* jmp */
+	code_aim(x, code + 1, to);
+}
+
+static void forget_crossing(struct page *p)
+{
+	if (!p->cross_code)
+		return;
+	p->entries[p->cross_at] = 0;
+	p->cross_code = 0;
+	p->second->first = NULL;
+	p->second = NULL;
+}
+
+void page_kill_crossing(struct xlate *x, struct page *p)
+{
+	behead(x, p->cross_code, p->cross_dead);
+	forget_crossing(p);
+}
+
+void page_written(void *self, uint64_t gpa)
+{
+	struct xlate *x = self;
+
+	for (struct page *p = x->hash[page_hash(gpa)]; p; p = p->hash_next) {
+		if (p->gpa != gpa)
+			continue;
+		forget_crossing(p);
+		p->cross_losses = 0;
+		memset(p->entries, 0, PAGE_SIZE * sizeof(*p->entries));
+		if (p->first)
+			page_kill_crossing(x, p->first);
+	}
+}
+
+static void drop_jumps(struct xlate *x)
+{
+	mmu_flat_drop_jumps(&x->c->mmu, MMU_SUPERVISOR);
+	mmu_flat_drop_jumps(&x->c->mmu, MMU_USER);
+}
+
+struct page *page_get(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t mode)
+{
+	struct page *p = page_find(x, gpa, lin, mode);
+
+	return p ? p : make_page(x, gpa, lin, mode);
+}
+
+struct page *page_present(struct xlate *x, uint32_t rip)
+{
+	uint64_t word = *mmu_flat_word(&x->c->mmu, FLAT_JUMP((unsigned)x->c->mmu.context), rip);
+
+	if (!word)
+		return NULL;
+	return &x->pages[(word + 4ull * (rip & PAGE_MASK) - (uintptr_t)x->entries) / (PAGE_SIZE * sizeof(*x->entries))];
+}
+
+enum { RESTART_ROOM = 2 * TO_THUNK + 8 };
+
+bool page_can_restart(const struct xlate *x)
+{
+	return x->cold_at + PAGE_SIZE * RESTART_ROOM <= x->buf.size;
+}
+
+/* What begins a block leads to the run loop, and is aimed when there is another. */
+void page_restart(struct xlate *x, struct page *p)
+{
+	for (uint32_t i = 0; i < PAGE_SIZE; i++) {
+		uint32_t code = p->entries[i];
+		struct emit stub = {
+			.bytes = x->buf.write + x->cold_at,
+			.code = (uint32_t)(uintptr_t)x->buf.exec + x->cold_at,
+			.size = RESTART_ROOM,
+		};
+
+		if (!code)
+			continue;
+		emit_to_thunk(&stub, x->thunk[THUNK_LINK]);
+		emit_u32(&stub, p->lin + i);
+		emit_u32(&stub, code + 1);
+		x->cold_at += stub.at;
+		behead(x, code, stub.code);
+		p->entries[i] = 0;
+	}
+	forget_crossing(p);
+}
+
+void code_flush(void *self)
+{
+	struct xlate *x = self;
+
+	drop_jumps(x);
+	x->low->calls[0].generation = x->low->calls[1].generation = 0; /* no generation is */
+	memset(x->hash, 0, sizeof(x->hash));
+	madvise(x->entries, (size_t)x->page_count * PAGE_SIZE * sizeof(*x->entries), MADV_DONTNEED);
+	x->page_count = 0;
+	x->site_count = 1;
+	x->code_at = x->code_start;
+	x->cold_at = COLD_START;
+	x->faults.count = 0;
+	x->flushes++;
+}
