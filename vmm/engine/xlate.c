@@ -273,6 +273,16 @@ static uint32_t go_on(struct xlate *x)
 	return resume_at(x, code_for(x, cache_lookup(x->cache)));
 }
 
+/* Does what an instruction's code asked about hold? What follows in the block may rely on it. */
+static bool relied_on(const struct frame *f, const struct insn *in)
+{
+	if (is_fpu(in))
+		return in->op >= OP_MOVD ? f->sse_ok : f->x87_ok;
+	if ((in->flags & IF_MEM) && in->seg >= SEG_FS)
+		return in->seg == SEG_FS ? f->fs_ok : f->gs_ok;
+	return true;
+}
+
 static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 {
 	struct vcpu *c = x->c;
@@ -306,8 +316,8 @@ static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 	if (unlikely(generation != cache_generation(x->cache)))
 		return 0;
 	describe_state(c, x->frame);
-	if (unlikely(is_fpu(in) && !(in[0].op >= OP_MOVD ? x->frame->sse_ok : x->frame->x87_ok)))
-		return 0; /* what follows in the block may rely on it */
+	if (unlikely(!relied_on(x->frame, in)))
+		return 0;
 	c->gpr[R_SP] = (uint32_t)(c->gpr[R_SP] - s->still_owed);
 	x->budget = budget;
 	x->flags = host_flags(c);

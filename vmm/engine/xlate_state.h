@@ -89,15 +89,15 @@ static inline uint64_t calls_bottom(const struct calls *k)
 
 struct page *page_find(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t mode);
 struct page *page_get(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t mode); /* found or made: there is room */
-struct page *page_present(struct xlate *x, uint32_t rip);                         /* the page that rip is in, now; or NULL */
+struct page *page_present(struct xlate *x, uint32_t rip); /* the page that rip is in, now; or NULL */
 /* The word that makes [word + 4 * linear address] the entry; and the entry, 0 none. */
 uint64_t page_word(const struct page *p);
 uint32_t page_code(uint64_t word, uint32_t lin);
 /* The page's blocks are translated anew when they next run. There must be room for that. */
 bool page_can_restart(const struct xlate *x);
 void page_restart(struct xlate *x, struct page *p);
-void page_kill_crossing(struct xlate *x, struct page *p); /* the instruction across its end is not what it was */
-void page_written(void *self, uint64_t gpa);              /* cache.dropped */
+void page_kill_crossing(struct xlate *x, struct page *p);     /* the instruction across its end is not what it was */
+void page_written(void *self, uint64_t gpa);                  /* cache.dropped */
 void code_aim(struct xlate *x, uint32_t jump, uint32_t code); /* of a jump, where its 32-bit displacement is */
 /* Everything goes (cache.flushed). Not from inside a block: its code stays readable, but must not be resumed. */
 void code_flush(void *self);
