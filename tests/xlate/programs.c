@@ -398,7 +398,7 @@ int main(int argc, char **argv)
 		bad++;
 	t.xlate->loads = t.interp->loads;
 	if (windows)
-		engine_set_windows(t.xlate->engine);
+		engine_always_window(t.xlate->engine);
 	if (room)
 		engine_set_code_room(t.xlate->engine, (uint32_t)room);
 	for (uint64_t i = 0; i < count && bad < 10; i++) {

@@ -24,7 +24,7 @@ void engine_set_block_max(struct engine *e, unsigned insns);
 /* Room for translated code, 20 KiB to 16 MiB: when it is full all of it goes. For tests. Nothing where there is no translator. */
 void engine_set_code_room(struct engine *e, uint32_t bytes);
 /* User code goes through the window (vmm/mem/window.h) from the first, and is often translated anew: for tests. Decoded code goes. Nothing where there is no translator. */
-void engine_set_windows(struct engine *e);
+void engine_always_window(struct engine *e);
 /* A mistake for tests: translated code leaves out the instruction at this EIP. */
 void engine_leave_out(struct engine *e, uint32_t eip);
 void engine_destroy(struct engine *e);

@@ -106,10 +106,10 @@ void engine_set_code_room(struct engine *e, uint32_t bytes)
 		xlate_set_code_room(e->xlate, bytes);
 }
 
-void engine_set_windows(struct engine *e)
+void engine_always_window(struct engine *e)
 {
 	if (e->xlate)
-		xlate_set_windows(e->xlate, WINDOWS_ALWAYS);
+		xlate_always_window(e->xlate);
 	cache_flush(&e->cache);
 }
 

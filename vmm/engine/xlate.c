@@ -352,9 +352,8 @@ static uint32_t on_memory(struct xlate *x, const uint8_t *data, uint32_t r8, int
 /* A slice ended in user code at rip: is it worth a window? */
 static void sample(struct xlate *x, uint32_t rip)
 {
-	struct page *p = x->windows == WINDOWS_NEVER || !x->c->mmu.window.base || x->c->mmu.context != MMU_USER
-	                         ? NULL
-	                         : page_present(x, rip);
+	const struct mmu *m = &x->c->mmu;
+	struct page *p = m->window.base && m->context == MMU_USER ? page_present(x, rip) : NULL;
 
 	if (!p)
 		return;
@@ -374,7 +373,7 @@ static void sample(struct xlate *x, uint32_t rip)
 	page_restart(x, p);
 }
 
-/* A window fault of the code at rip: one too many? Under WINDOWS_ALWAYS the page has its blocks made anew then, as windowed as before. */
+/* A window fault of the code at rip: one too many? Under xlate_always_window() the page has its blocks made anew then, as windowed as before. */
 static void charge(struct xlate *x, uint32_t rip)
 {
 	struct page *p = page_present(x, rip);
@@ -384,7 +383,7 @@ static void charge(struct xlate *x, uint32_t rip)
 	p->credit -= FAULT_COST;
 	if (p->credit >= 0 || !page_can_restart(x))
 		return;
-	p->windowed = x->windows == WINDOWS_ALWAYS;
+	p->windowed = x->always_window;
 	p->credit = 2 * FAULT_COST;
 	p->samples = 0;
 	if (p->samples_wanted < UINT16_MAX / 4)
@@ -585,9 +584,9 @@ int xlate_set_hard(struct xlate *x)
 	return rc;
 }
 
-void xlate_set_windows(struct xlate *x, enum xlate_windows when)
+void xlate_always_window(struct xlate *x)
 {
-	x->windows = when;
+	x->always_window = true;
 }
 
 /* A host that cannot have one is served by checks alone. */

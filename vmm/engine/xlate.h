@@ -25,8 +25,8 @@ void xlate_set_code_room(struct xlate *x, uint32_t bytes); /* see engine.h */
 void xlate_set_hot(struct xlate *x, unsigned executions);
 /* From here on privileged instructions really fault (hardfault.h); before anything was run. 0 or a negative errno */
 int xlate_set_hard(struct xlate *x);
-enum xlate_windows { WINDOWS_WHEN_HOT, WINDOWS_ALWAYS, WINDOWS_NEVER };
-void xlate_set_windows(struct xlate *x, enum xlate_windows when); /* blocks made before stay as they are */
+/* User code goes through the window from the first; blocks made before stay as they are. For tests. */
+void xlate_always_window(struct xlate *x);
 /* Its faults, for hardfault_enter() around xlate_run(); NULL: there are none to come. */
 struct hardfaults *xlate_hardfaults(struct xlate *x);
 /* For the statistics. */

@@ -32,7 +32,7 @@ static struct page *make_page(struct xlate *x, uint64_t gpa, uint32_t lin, uint8
 		.gpa = gpa,
 		.lin = lin,
 		.mode = mode,
-		.windowed = x->windows == WINDOWS_ALWAYS && (mode & MODE_USER) && x->c->mmu.window.base,
+		.windowed = x->always_window && (mode & MODE_USER) && x->c->mmu.window.base,
 		.samples_wanted = FIRST_SAMPLES,
 		.credit = CREDIT_MAX,
 		.hash_next = *bucket,

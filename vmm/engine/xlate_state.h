@@ -70,7 +70,7 @@ struct xlate {
 	uint16_t jump_mode[2]; /* mode whose entries FLAT_JUMP has, by context; 0x100: none */
 	unsigned hot;
 	bool hard; /* privileged instructions really fault */
-	enum xlate_windows windows;
+	bool always_window;
 	struct hardfaults faults;
 	uint32_t code_end; /* offset beyond which no block reaches */
 	uint64_t left_out; /* EIP; none is so great: UINT64_MAX */
