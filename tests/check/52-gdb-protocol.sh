@@ -33,10 +33,11 @@ expect 5 "in use" --no-gdb --socket "$scratch/file" "$trace"
 ok "an existing file is not touched" equal "$(cat "$scratch/file")" text
 
 serve() { # ARGS...: starts a server and waits until it listens.
+	rm -f "$scratch/server"
 	"$RINGSIDE" debug --no-gdb "$@" "$trace" >"$scratch/server" 2>"$scratch/server.err" </dev/null &
 	server=$!
 	for _ in $(seq 200); do
-		grep -q 'target remote' "$scratch/server" && return
+		grep -qs 'target remote' "$scratch/server" && return
 		sleep 0.05
 	done
 	fail "the server does not start" "$RINGSIDE debug --no-gdb $*" "$scratch/server.err"
