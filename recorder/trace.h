@@ -66,9 +66,9 @@ struct trace_meta {
 
 /*
  * A checkpoint that a run can go on from is stored at an EV_CHECKPOINT when so many instructions, or events that take as long to replay, have passed since the
- * one before: about a second of the interpreter's time, so that no icount is further than that from a checkpoint. A dear one waits up to three times as long.
+ * one before: two seconds of the interpreter's time, so that no icount is further than that from a checkpoint. A dear one waits up to three times as long.
  */
-#define TRACE_CHECKPOINT_SPACING 300000000ull
+#define TRACE_CHECKPOINT_SPACING 400000000ull
 #define TRACE_CHECKPOINT_PERCENT 20
 #define TRACE_CHECKPOINT_FLOOR (64ull << 20)
 #define TRACE_CHECKPOINT_LEAST (1ull << 20) /* granted under any budget but none: a young trace has no percents yet */
