@@ -589,11 +589,11 @@ void xlate_always_window(struct xlate *x)
 	x->always_window = true;
 }
 
-/* A host that cannot have one is served by checks alone. */
+/* A host that cannot have one is served by checks alone; so is a guest whose every way into its kernel would shut it. */
 static int create_window(struct xlate *x)
 {
 	struct window *w = &x->c->mmu.window;
-	int rc = mmu_window_create(&x->c->mmu);
+	int rc = x->c->mmu.split_views ? -ENOTSUP : mmu_window_create(&x->c->mmu);
 
 	if (rc)
 		return rc == -ENOTSUP ? 0 : rc;
