@@ -176,9 +176,7 @@ static void gen_touch(struct gen *g, const struct touch *t)
 static void gen_dead(struct gen *g)
 {
 	g->dead = emit_here(&g->e);
-	emit_to_thunk(&g->e, g->thunk[THUNK_LINK]);
-	emit_u32(&g->e, g->rip);
-	emit_u32(&g->e, g->code + 1);
+	emit_to_link(&g->e, g->thunk[THUNK_LINK], g->rip, g->code + 1);
 }
 
 /* What seldom runs goes elsewhere, so that what does lies close together. */

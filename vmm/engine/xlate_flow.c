@@ -14,6 +14,13 @@ void emit_to_thunk(struct emit *e, uint32_t thunk)
 	emit_jmp(e, thunk);
 }
 
+void emit_to_link(struct emit *e, uint32_t link, uint32_t target, uint32_t jump)
+{
+	emit_to_thunk(e, link);
+	emit_u32(e, target);
+	emit_u32(e, jump);
+}
+
 void gen_refund(struct gen *g, unsigned insns)
 {
 	if (insns)
@@ -172,7 +179,5 @@ void gen_link(struct gen *g, const struct goto_stub *s)
 	if (!s->jump)
 		return;
 	emit_aim32(&g->hot, s->jump, emit_here(&g->e));
-	emit_to_thunk(&g->e, g->thunk[THUNK_LINK]);
-	emit_u32(&g->e, s->target);
-	emit_u32(&g->e, g->hot.code + s->jump);
+	emit_to_link(&g->e, g->thunk[THUNK_LINK], s->target, g->hot.code + s->jump);
 }

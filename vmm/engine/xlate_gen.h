@@ -186,7 +186,7 @@ struct gen {
 
 /* Before a block: where its budget is too small, and in the last 4 bytes its number of instructions. */
 enum { HEAD_ROOM = 16, HEAD_HOP = 9, JUMP_LENGTH = 5 };
-enum { TO_THUNK = 10, GOTO_ROOM = 40 /* of gen_goto() */ };
+enum { TO_THUNK = 10, TO_LINK = TO_THUNK + 8, GOTO_ROOM = 40 /* of gen_goto() */ };
 
 static inline bool same_page(const struct gen *g, uint32_t target)
 {
@@ -212,7 +212,9 @@ struct lookup {
 struct lookup emit_lookup(struct emit *e, unsigned ctx); /* rcx becomes the code of r8d, and is used before emit_absent() */
 void emit_absent(struct emit *e, const struct lookup *l, uint32_t absent);
 void emit_to_thunk(struct emit *e, uint32_t thunk); /* TO_THUNK bytes */
-void gen_refund(struct gen *g, unsigned insns);     /* that were charged and do not run */
+/* To THUNK_LINK, for code at `target` that the jump at `jump` is then aimed at; TO_LINK bytes */
+void emit_to_link(struct emit *e, uint32_t link, uint32_t target, uint32_t jump);
+void gen_refund(struct gen *g, unsigned insns); /* that were charged and do not run */
 void gen_exit(struct gen *g, struct goto_stub *s);
 void gen_link(struct gen *g, const struct goto_stub *s);
 void gen_goto(struct gen *g, uint32_t target); /* the block ends here */

@@ -120,11 +120,9 @@ struct page *page_present(struct xlate *x, uint32_t rip)
 	return &x->pages[(word + 4ull * (rip & PAGE_MASK) - (uintptr_t)x->entries) / (PAGE_SIZE * sizeof(*x->entries))];
 }
 
-enum { RESTART_ROOM = 2 * TO_THUNK + 8 };
-
 bool page_can_restart(const struct xlate *x)
 {
-	return x->cold_at + PAGE_SIZE * RESTART_ROOM <= x->buf.size;
+	return x->cold_at + PAGE_SIZE * TO_LINK <= x->buf.size;
 }
 
 /* What begins a block leads to the run loop, and is aimed when there is another. */
@@ -135,14 +133,12 @@ void page_restart(struct xlate *x, struct page *p)
 		struct emit stub = {
 			.bytes = x->buf.write + x->cold_at,
 			.code = (uint32_t)(uintptr_t)x->buf.exec + x->cold_at,
-			.size = RESTART_ROOM,
+			.size = TO_LINK,
 		};
 
 		if (!code)
 			continue;
-		emit_to_thunk(&stub, x->thunk[THUNK_LINK]);
-		emit_u32(&stub, p->lin + i);
-		emit_u32(&stub, code + 1);
+		emit_to_link(&stub, x->thunk[THUNK_LINK], p->lin + i, code + 1);
 		x->cold_at += stub.at;
 		behead(x, code, stub.code);
 		p->entries[i] = 0;
