@@ -4,10 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
-if ! command -v gdb >/dev/null; then
-	echo "gdb is not installed"
-	exit 77
-fi
+need gdb
 demo=$BUILD/guests/demo.elf
 trace=$scratch/demo.trace
 repeat="$RINGSIDE record -o d.trace $demo; $RINGSIDE debug --symbols $demo d.trace"

@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
-command -v gdb >/dev/null || { echo "gdb is not installed"; exit 77; }
+need gdb
 demo=$BUILD/guests/demo.elf
 trace=$scratch/demo.trace
 "$RINGSIDE" record -o "$trace" --serial none "$demo" >"$scratch/err" 2>&1 </dev/null

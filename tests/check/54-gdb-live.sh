@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
-command -v gdb >/dev/null || { echo "gdb is not installed"; exit 77; }
+need gdb
 demo=$BUILD/guests/demo.elf
 trace=$scratch/live.trace
 repeat=tests/check/54-gdb-live.sh

@@ -15,7 +15,7 @@ if [ -n "${RINGSIDE_QUICK-}" ]; then
 	echo "a boot of Debian more takes too long under sanitizers"
 	exit 77
 fi
-command -v gdb >/dev/null || { echo "gdb is not installed"; exit 77; }
+need gdb
 tools/guests.sh >"$scratch/fetch" 2>&1 || { cat "$scratch/fetch"; exit 77; }
 kernel=build/debian/vmlinuz
 

@@ -4,10 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
-if ! command -v gdb >/dev/null; then
-	echo "gdb is not installed"
-	exit 77
-fi
+need gdb
 choose_seed
 
 # Where to look in a trace: two events of each kind, instruction and vector, and some icounts anywhere.

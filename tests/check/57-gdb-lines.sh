@@ -5,10 +5,7 @@
 set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
-if ! command -v gdb >/dev/null; then
-	echo "gdb is not installed"
-	exit 77
-fi
+need gdb
 choose_seed
 
 # Events of a trace, one of each kind, instruction, vector and privilege level: number and icount.

@@ -8,6 +8,9 @@ passed=0
 failed=0
 MODELS="0/1/3 0/3/3"
 
+# need PROGRAM: without it the script is skipped.
+need() { command -v "$1" >/dev/null || { echo "$1 is not installed"; exit 77; }; }
+
 pass() { passed=$((passed + 1)); }
 
 # fail WHAT COMMAND [FILE]: FILE's last lines are shown.
