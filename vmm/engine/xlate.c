@@ -34,9 +34,11 @@
  *
  * Invariants
  *  1. Code is found by (physical page, linear page, mode) and offset, so constants may be linear addresses. FLAT_JUMP has the page's table of entries while
- *     the page's translation lasts, in the mode that is in force (see enter_mode()); nothing but that reaches another page's code.
- *  2. Blocks jump directly to blocks of the same page only. A page's code goes all at once (cache_code_written), and no translated code runs at
- *     that moment: so no jump needs to be undone. Code memory is used again only after a flush of everything.
+ *     the page's translation lasts, in the mode that is in force (see enter_mode()); nothing goes to another page's code without a look at that.
+ *  2. A page's code goes all at once (cache_code_written), and no translated code runs at that moment: so no jump within the page needs to be undone. A block
+ *     that jumps directly into another page, or has instructions of it, first looks whether that page's table is the one it was made for
+ *     (gen_enter_page()), and dies with that page's code too: its head then leads elsewhere (struct dependent). Code memory is used again only after
+ *     a flush of everything.
  *  3. Translated code runs only with a flat 32-bit CS, SS, DS and ES. FS and GS are looked at by each access.
  *  4. Whatever is not inline is the interpreter's handler, called with the state as for a trace of one instruction: registers, lazy flags, rip and
  *     icount in the vcpu. So a handler may leave by vcpu_raise() as from any trace.
@@ -47,8 +49,7 @@
  *  7. A careful block has no shared checks. It takes over in the middle of a block whose shared check failed, and leads back to the others.
  *  8. A call puts its way back on the stack of translated code (struct calls) only if the guest's return is to take it; a call that the block goes
  *     through puts nothing there, and its return is in the block. The stack is good while no translation goes: check_calls() before code goes on.
- *  9. A block whose first instruction lies across the page's end looks first whether the next page's table of entries is the one of the page it was made from
- *     (gen_cross()), and dies when that is written to.
+ *  9. A block whose first instruction lies across the page's end has the next page's instructions from its head on: it looks there (gen_cross()).
  * 10. An instruction that goes through the window changes nothing before its last access to memory, so it can be run again from its beginning, by its own
  *     code or by the handler.
  * 11. Progress: whoever goes back to the run loop without having run an instruction declines the next trace, which is then interpreted.
@@ -400,7 +401,7 @@ static uint32_t on_window(struct xlate *x, const uint8_t *data, uint32_t r8, int
 	bool write = x->faults.write;
 
 	(void)r8;
-	charge(x, x->sites[site].rip);
+	charge(x, x->sites[site].block);
 	if (address < WINDOW_SIZE && mmu_window_open(m, address, write)) {
 		x->budget = budget;
 		return load32(data + 4);
@@ -484,27 +485,28 @@ static uint32_t on_careful(struct xlate *x, const uint8_t *data, uint32_t r8, in
 static uint32_t on_cross(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
 {
 	struct vcpu *c = x->c;
+	uint32_t rip = load32(data), code = load32(data + 4), dead = load32(data + 8), next = (rip & (uint32_t)PAGE_MASK) + PAGE_SIZE;
 	const struct trace *t;
-	struct page *p;
+	struct page *p, *second;
 
 	(void)r8;
 	set_flags_from_host(c, x->flags);
 	note_x87(x);
-	c->rip = load32(data);
+	c->rip = rip;
 	c->icount = icount_before(x, budget, 0);
 	t = cache_lookup(x->cache);
-	p = page_present(x, (uint32_t)c->rip);
-	x->decline = true; /* unless the block can go on */
-	if (!p || !p->cross_code || p->cross_at != (c->rip & (PAGE_SIZE - 1)) || t->gpa2 == NO_PAGE)
-		return 0;
-	if (t->gpa2 != p->second->gpa) {
-		p->cross_losses++;
-		page_kill_crossing(x, p);
-		return 0;
+	p = page_present(x, rip);
+	second = t->gpa2 == NO_PAGE ? NULL : page_find(x, t->gpa2, next, c->mode);
+	if (second && page_has_dependent(x, second, code)) {
+		mmu_flat_set_jump(&c->mmu, next, page_word(second));
+		return resume_at(x, code);
 	}
-	mmu_flat_set_jump(&c->mmu, p->second->lin, page_word(p->second));
-	x->decline = false;
-	return resume_at(x, p->cross_code);
+	x->decline = true;
+	if (!p || p->entries[rip & (PAGE_SIZE - 1)] != code)
+		return 0;
+	p->losses++;
+	block_kill(x, &(struct dependent){ .owner = p, .code = code, .at = rip & (PAGE_SIZE - 1), .dead = dead });
+	return 0;
 }
 
 static uint32_t on_link(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
@@ -658,14 +660,15 @@ int xlate_create(struct xlate **out, struct cache *cache)
 	x->hot = HOT;
 	x->code_end = COLD_START;
 	x->left_out = UINT64_MAX;
-	x->site_count = 1;
+	x->site_count = x->dependent_count = 1;
 	x->alone.t = (struct trace){ .gpa = NO_PAGE, .gpa2 = NO_PAGE, .n = 1, .insns = x->alone.room };
 	x->alone.room[1].fn = interp_trace_end;
 	x->sites = reserve(SITES * sizeof(*x->sites), 0);
 	x->pages = reserve(PAGES * sizeof(*x->pages), 0);
+	x->dependents = reserve(DEPENDENTS * sizeof(*x->dependents), 0);
 	x->entries = reserve((size_t)PAGES * PAGE_SIZE * sizeof(*x->entries), 0);
 	x->low = reserve(sizeof(*x->low), MAP_32BIT);
-	rc = x->sites && x->pages && x->entries && x->low ? codebuf_create(&x->buf, CODE_SIZE) : -ENOMEM;
+	rc = x->sites && x->pages && x->dependents && x->entries && x->low ? codebuf_create(&x->buf, CODE_SIZE) : -ENOMEM;
 	if (!rc)
 		rc = mmu_flat_create(&x->c->mmu);
 	if (!rc)
@@ -697,6 +700,7 @@ void xlate_destroy(struct xlate *x)
 	release(x->low, sizeof(*x->low));
 	release(x->sites, SITES * sizeof(*x->sites));
 	release(x->pages, PAGES * sizeof(*x->pages));
+	release(x->dependents, DEPENDENTS * sizeof(*x->dependents));
 	release(x->entries, (size_t)PAGES * PAGE_SIZE * sizeof(*x->entries));
 	free(x);
 }

@@ -24,6 +24,7 @@ uint32_t gen_site(struct gen *g)
 	*s = (struct site){
 		.in = *in,
 		.rip = g->at,
+		.block = g->rip,
 		.left = (uint16_t)(g->n - g->k),
 		.class = (uint16_t)op_class(in->op),
 		.owed = g->owed,
@@ -69,7 +70,11 @@ static void gen_cold(struct gen *g, const struct pending *p)
 		gen_refund(g, p->left);
 		emit_to_thunk(e, g->thunk[THUNK_CROSS]);
 		emit_u32(e, g->rip);
+		emit_u32(e, g->code);
+		emit_u32(e, g->dead);
 		return;
+	case PENDING_GOTO:
+	case PENDING_CALL: gen_pending_goto(g, p); return;
 	case PENDING_CAREFUL:
 		gen_refund(g, p->left);
 		emit_jmp_near(e); /* just below, until there is a careful block to go to */
@@ -172,9 +177,14 @@ static void gen_touch(struct gen *g, const struct touch *t)
 	emit_u32(&g->e, at);
 }
 
-/* Where the head of a block that crosses leads once that is dead. */
+/* Where the head of a block leads once that has died with another page's code. */
 static void gen_dead(struct gen *g)
 {
+	g->dead = 0;
+	for (unsigned i = 0; i < g->foreigns && !g->dead; i++)
+		g->dead = g->foreign[i].used;
+	if (!g->dead)
+		return;
 	g->dead = emit_here(&g->e);
 	emit_to_link(&g->e, g->thunk[THUNK_LINK], g->rip, g->code + 1);
 }
@@ -188,6 +198,7 @@ static void gen_end(struct gen *g)
 	g->hot = g->e;
 	g->e = g->cold;
 	gen_over(g);
+	gen_dead(g);
 	for (unsigned i = 0; i < g->pendings; i++) {
 		emit_aim32(&g->hot, g->pending[i].hop, emit_here(&g->e));
 		gen_cold(g, &g->pending[i]);
@@ -200,8 +211,6 @@ static void gen_end(struct gen *g)
 		gen_link(g, &g->stub[i]);
 	for (unsigned i = 0; i < g->touches; i++)
 		gen_touch(g, &g->touch[i]);
-	if (g->crosses)
-		gen_dead(g);
 }
 
 /* When. The flags are not changed: the guest's live in them. */
@@ -256,11 +265,12 @@ static void gen_callout(struct gen *g)
 static void gen_cross(struct gen *g)
 {
 	struct emit *e = &g->e;
-	unsigned ctx = (unsigned)g->context;
-	uint32_t next = (g->rip >> PAGE_SHIFT) + 1, same;
+	struct foreign *second = &g->foreign[0];
+	uint32_t same;
 
-	emit_rm(e, 4, 0x8b, RCX, at_base(R15, FLAT_AT(ctx, FLAT_JUMP(ctx) + (uint64_t)next * 8)));
-	emit_rm(e, 4, 0x8d, RCX, at_base(RCX, (int32_t)-g->second));
+	gen_page_word(e, (unsigned)g->context, second->lin);
+	emit_rm(e, 4, 0x8d, RCX, at_base(RCX, (int32_t)-second->word));
+	second->used = true;
 	same = emit_jrcxz(e);
 	gen_pend_far(g, (struct pending){ .kind = PENDING_CROSS, .left = (uint8_t)g->n, .hop = emit_jmp_near(e) });
 	emit_land8(e, same);
@@ -281,6 +291,8 @@ static bool may_owe(const struct insn *in)
 static void forget_known(struct gen *g)
 {
 	g->x87_known = g->sse_known = g->segment_known[0] = g->segment_known[1] = false;
+	for (unsigned i = 0; i < g->foreigns; i++)
+		g->foreign[i].present = false;
 }
 
 /* Each instruction in turn. The survey does the same, and emits nothing. */
@@ -290,6 +302,8 @@ static void gen_steps(struct gen *g)
 	uint32_t start;
 
 	forget_known(g);
+	if (g->crosses)
+		g->foreign[0].present = true;
 	g->owed = 0;
 	for (g->k = 0; g->k < g->n; g->k++) {
 		const struct insn *in = g->step[g->k].in;
@@ -299,7 +313,8 @@ static void gen_steps(struct gen *g)
 		g->touching = false;
 		if (!may_owe(in))
 			gen_settle(g);
-		gen_keep_reach(g, insn_room(in));
+		gen_keep_reach(g, insn_room(in) + ENTER_ROOM);
+		gen_enter_page(g, g->at);
 		start = g->e.at;
 		inlined = g->at == g->x->left_out || gen_insn(g, in);
 		if (!inlined)
@@ -355,7 +370,7 @@ static void gen_block(struct gen *g)
 static void add_trace(struct gen *g, const struct trace *t, uint32_t rip)
 {
 	for (unsigned i = 0; i < t->n; i++)
-		g->step[g->n++] = (struct step){ &t->insns[i], rip + t->insns[i].off };
+		g->step[g->n++] = (struct step){ &t->insns[i], rip + t->insns[i].off, 0 };
 }
 
 static bool in_block(const struct gen *g, uint32_t rip)
@@ -375,33 +390,50 @@ static unsigned block_max(const struct gen *g)
 	return max < TRACE_MAX_INSNS ? max : BLOCK_MAX_INSNS;
 }
 
-/* The trace at rip, when it is in the page of the block t begins and has run. */
-static struct trace *known_trace(const struct gen *g, const struct trace *t, uint32_t rip)
+/* The trace at rip when it has run and may be in the block that begins with t. */
+static struct trace *trace_at(struct gen *g, const struct trace *t, uint32_t rip)
 {
+	const struct foreign *f = foreign_at(g, rip);
+	uint64_t page = f ? f->page->gpa : t->gpa & PAGE_MASK;
 	struct trace *next;
 
-	if (!same_page(g, rip) || watch_cuts(g->x->c, rip))
+	if ((!f && !same_page(g, rip)) || watch_cuts(g->x->c, rip))
 		return NULL;
-	next = cache_known(g->x->cache, (t->gpa & PAGE_MASK) | (rip & (PAGE_SIZE - 1)), g->x->hot == 0 ? rip : 0);
-	return next && g->n + next->n <= block_max(g) && !in_block(g, rip) && !g->entries[rip & (PAGE_SIZE - 1)] ? next
-	                                                                                                         : NULL;
+	next = cache_known(g->x->cache, page | (rip & (PAGE_SIZE - 1)), g->x->hot == 0 ? rip : 0);
+	return next && g->n + next->n <= block_max(g) && !in_block(g, rip) ? next : NULL;
+}
+
+/* Is there code for it already, in which the block can end? */
+static bool has_code(struct gen *g, uint32_t rip)
+{
+	const struct foreign *f = foreign_at(g, rip);
+
+	return (f ? f->entries : g->entries)[rip & (PAGE_SIZE - 1)] != 0;
+}
+
+static struct trace *known_trace(struct gen *g, const struct trace *t, uint32_t rip)
+{
+	struct trace *next = trace_at(g, t, rip);
+
+	return next && !has_code(g, rip) ? next : NULL;
 }
 
 /* Of the two ways a Jcc can go: the one that ran more, the next instruction when they ran the same. */
-static uint32_t likely_way(const struct gen *g, const struct trace *t, uint32_t next, uint32_t target)
+static uint32_t likely_way(struct gen *g, const struct trace *t, uint32_t next, uint32_t target)
 {
 	const struct trace *a = known_trace(g, t, next), *b = known_trace(g, t, target);
 
 	return b && (!a || b->hits > a->hits) ? target : next;
 }
 
-/* Is the function at `target` so short that the block can go through it, to `next` behind the jump? Its return has to be in the block too. */
-static bool passes_through(const struct gen *g, const struct trace *t, uint32_t target, uint32_t next)
+/* Is the function at `target` so short that the block can go through it? Its return has to be in the block too. */
+static bool passes_through(struct gen *g, const struct trace *t, uint32_t target)
 {
-	const struct trace *callee = known_trace(g, t, target), *after = known_trace(g, t, next);
+	enum { SHORT = 8 };
+	const struct trace *callee = trace_at(g, t, target);
 	const struct insn *last = callee ? &callee->insns[callee->n - 1] : NULL;
 
-	return callee && after && last->op == OP_RET && last->opsize == 4 && g->n + callee->n + after->n <= block_max(g);
+	return callee && last->op == OP_RET && last->opsize == 4 && (callee->n <= SHORT || !has_code(g, target));
 }
 
 /* A short loop is a block of its own: a jump back from the middle of a longer one would have to give back what was charged for the rest. */
@@ -419,7 +451,7 @@ static void choose_steps(struct gen *g, const struct trace *t)
 	const struct trace *run = t;
 
 	while (run) {
-		const struct step *last;
+		struct step *last;
 		const struct insn *in;
 
 		add_trace(g, run, rip);
@@ -434,11 +466,12 @@ static void choose_steps(struct gen *g, const struct trace *t)
 			rip = likely_way(g, t, rip, rip + in->imm);
 		} else if (in->op == OP_JMP && in->form == FORM_I) {
 			rip += in->imm;
-		} else if (in->op == OP_CALL && in->form == FORM_I && passes_through(g, t, rip + in->imm, rip)) {
+		} else if (in->op == OP_CALL && in->form == FORM_I && passes_through(g, t, rip + in->imm)) {
 			returns = rip;
-			rip += in->imm;
+			run = trace_at(g, t, rip += in->imm);
+			continue;
 		} else if (in->op == OP_RET && returns) {
-			rip = returns;
+			rip = last->returns = returns;
 			returns = 0;
 		} else if (in->flags & IF_ENDS && !repeats(in)) {
 			return;
@@ -450,17 +483,9 @@ static void choose_steps(struct gen *g, const struct trace *t)
 static bool has_room(const struct xlate *x)
 {
 	return x->code_at + BLOCK_ROOM <= x->code_end && x->cold_at + BLOCK_ROOM <= x->buf.size &&
-	       x->site_count + SITE_ROOM <= SITES && x->page_count + 3 <= PAGES &&
+	       x->site_count + SITE_ROOM <= SITES && x->page_count + 2 + FOREIGN_MAX <= PAGES &&
+	       x->dependent_count + FOREIGN_MAX <= DEPENDENTS &&
 	       hardfault_has_room(&x->faults, BLOCK_MAX_INSNS);
-}
-
-enum { CROSS_LOSSES_MAX = 100 };
-
-/* One instruction each; none at the end of the address space; none where the next page keeps changing. */
-static bool may_cross(const struct page *p, const struct page *second)
-{
-	return !p->cross_code && !second->first && second->lin && (uint32_t)page_word(second) &&
-	       p->cross_losses < CROSS_LOSSES_MAX;
 }
 
 static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
@@ -483,11 +508,11 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 	g->careful = careful;
 	g->windowed = p->windowed && !careful;
 	g->crosses = t->gpa2 != NO_PAGE;
+	g->foreigns = 0;
 	if (g->crosses) {
 		second = page_get(x, t->gpa2, lin + PAGE_SIZE, c->mode);
-		if (!may_cross(p, second))
+		if (p->losses >= LOSSES_MAX || !second->lin || !foreign_add(g, second)) /* none at the end of the address space */
 			return 0;
-		g->second = (uint32_t)page_word(second);
 		mmu_flat_set_jump(&c->mmu, second->lin, page_word(second));
 	}
 	g->entries = p->entries;
@@ -516,12 +541,10 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 		p->entries[rip & (PAGE_SIZE - 1)] = g->code;
 		mmu_flat_set_jump(&c->mmu, lin, page_word(p));
 	}
-	if (g->crosses) {
-		p->cross_code = g->code;
-		p->cross_at = rip & (PAGE_SIZE - 1);
-		p->cross_dead = g->dead;
-		p->second = second;
-		second->first = p;
+	for (unsigned i = 0; i < g->foreigns; i++) {
+		if (g->foreign[i].used)
+			page_add_dependent(x, g->foreign[i].page,
+			                   (struct dependent){ .owner = p, .code = g->code, .at = rip & (PAGE_SIZE - 1), .dead = g->dead });
 	}
 	return g->code;
 }

@@ -5,7 +5,7 @@
  */
 #include <stddef.h>
 
-#include "vmm/engine/xlate_gen.h"
+#include "vmm/engine/xlate_state.h"
 
 /* With the address of what comes behind it in rcx. No call: the processor would expect a return. */
 void emit_to_thunk(struct emit *e, uint32_t thunk)
@@ -57,15 +57,81 @@ void gen_lookup(struct gen *g)
 	emit_absent(&g->e, &l, g->thunk[THUNK_ABSENT]);
 }
 
-/* Jump to another page's code: its translation is looked up each time. */
+/* ---- other pages ---- */
+
+/* The page that the address is on as far as anybody knows now: whether it is will be looked at each time. */
+static struct page *page_expected(struct gen *g, uint32_t rip)
+{
+	struct xlate *x = g->x;
+	struct page *p = page_present(x, rip);
+	uint64_t gpa;
+
+	if (p || mmu_peek(&x->c->mmu, rip, &gpa) || !ram_has(x->c->mmu.ram, gpa))
+		return p;
+	return page_get(x, gpa & PAGE_MASK, rip & (uint32_t)PAGE_MASK, x->c->mode);
+}
+
+struct foreign *foreign_add(struct gen *g, struct page *p)
+{
+	struct foreign *f = &g->foreign[g->foreigns];
+
+	if (!p || p->losses >= LOSSES_MAX || !(uint32_t)page_word(p))
+		return NULL;
+	*f = (struct foreign){ .page = p, .entries = p->entries, .lin = p->lin, .word = (uint32_t)page_word(p) };
+	g->foreigns++;
+	return f;
+}
+
+struct foreign *foreign_at(struct gen *g, uint32_t rip)
+{
+	if (g->careful || same_page(g, rip))
+		return NULL;
+	for (unsigned i = 0; i < g->foreigns; i++) {
+		if (g->foreign[i].lin == (rip & (uint32_t)PAGE_MASK))
+			return &g->foreign[i];
+	}
+	return g->foreigns < FOREIGN_MAX ? foreign_add(g, page_expected(g, rip)) : NULL;
+}
+
+/* Elsewhere, with the pending's kind, when the page is another one or its translation was gone. */
+static void gen_expect(struct gen *g, struct foreign *f, struct pending elsewhere)
+{
+	struct emit *e = &g->e;
+	uint32_t same;
+
+	gen_page_word(e, (unsigned)g->context, f->lin);
+	emit_rm(e, 4, 0x8d, RCX, at_base(RCX, (int32_t)-f->word));
+	same = emit_jrcxz(e);
+	elsewhere.hop = emit_jmp_near(e);
+	gen_pend_far(g, elsewhere);
+	emit_land8(e, same);
+	f->used = true;
+}
+
+static void gen_expect_goto(struct gen *g, struct foreign *f, uint32_t target, unsigned refund)
+{
+	gen_expect(g, f, (struct pending){ .kind = PENDING_GOTO, .target = target, .left = (uint8_t)refund });
+}
+
+void gen_enter_page(struct gen *g, uint32_t rip)
+{
+	struct foreign *f = foreign_at(g, rip);
+
+	if (!f || f->present)
+		return;
+	gen_settle(g);
+	gen_expect_goto(g, f, rip, g->n - g->k);
+	f->present = true;
+}
+
+/* The way to another page's code is looked up. */
 static void gen_goto_far(struct gen *g, uint32_t target)
 {
 	struct emit *e = &g->e;
 	uint32_t no_page, no_entry;
 
 	emit_mov_imm(e, R8, target);
-	emit_rm(e, 8, 0x8b, RCX,
-	        at_base(R15, FLAT_AT(g->context, FLAT_JUMP((unsigned)g->context) + (target >> PAGE_SHIFT) * 8)));
+	gen_page_word(e, (unsigned)g->context, target);
 	no_page = emit_jrcxz(e);
 	emit_rm(e, 4, 0x8b, RCX, at_index(RCX, R8, 2, 0));
 	no_entry = emit_jrcxz(e);
@@ -75,42 +141,53 @@ static void gen_goto_far(struct gen *g, uint32_t target)
 	emit_to_thunk(e, g->thunk[THUNK_MISS]);
 }
 
-/* Code for guest code of the same page, if there is some. */
-static uint32_t code_at(const struct gen *g, uint32_t target)
+/* What there is, for a target on the own page or on one that is present. */
+static uint32_t code_at(struct gen *g, uint32_t target)
 {
-	return target == g->rip && !g->careful ? g->code : g->entries[target & (PAGE_SIZE - 1)];
+	const struct foreign *f = foreign_at(g, target);
+
+	if (target == g->rip && !g->careful)
+		return g->code;
+	return (f ? f->entries : g->entries)[target & (PAGE_SIZE - 1)];
 }
 
-static void aim(struct gen *g, uint32_t jump, uint32_t target, unsigned refund)
+static void aim(struct gen *g, uint32_t jump, uint32_t target, unsigned refund, bool near)
 {
-	uint32_t code = same_page(g, target) && !refund ? code_at(g, target) : 0;
+	uint32_t code = near && !refund ? code_at(g, target) : 0;
 
 	if (g->surveying)
 		return;
 	if (code)
 		emit_aim32(&g->e, jump, code);
 	else
-		g->stub[g->stubs++] = (struct goto_stub){ jump, target, refund };
+		g->stub[g->stubs++] = (struct goto_stub){ jump, target, refund, near };
 }
 
 void gen_goto(struct gen *g, uint32_t target)
 {
-	if (same_page(g, target))
-		aim(g, emit_jmp_near(&g->e), target, 0);
-	else
+	struct foreign *f = foreign_at(g, target);
+
+	if (!f && !same_page(g, target)) {
 		gen_goto_far(g, target);
+		return;
+	}
+	if (f && !f->present)
+		gen_expect_goto(g, f, target, 0);
+	aim(g, emit_jmp_near(&g->e), target, 0, true);
 }
 
 void gen_goto_if(struct gen *g, unsigned cc, uint32_t target)
 {
-	aim(g, emit_jcc(&g->e, cc), target, g->n - g->k - 1);
+	const struct foreign *f = foreign_at(g, target);
+
+	aim(g, emit_jcc(&g->e, cc), target, g->n - g->k - 1, same_page(g, target) || (f && f->present));
 }
 
 /* 32 bits, sign-extended: the word beside the host's return address */
-static void gen_push_expected(struct gen *g, uint32_t next)
+static void gen_push_expected(struct emit *e, uint32_t next)
 {
-	emit_u8(&g->e, 0x68); /* push imm32 */
-	emit_u32(&g->e, -next);
+	emit_u8(e, 0x68); /* push imm32 */
+	emit_u32(e, -next);
 }
 
 /* Where the guest's return leads, behind the host's call. */
@@ -123,8 +200,17 @@ static void gen_landing(struct gen *g, uint32_t next)
 
 void gen_call_to(struct gen *g, uint32_t target, uint32_t next)
 {
-	gen_push_expected(g, next);
-	aim(g, emit_call_near(&g->e), target, 0);
+	struct foreign *f = foreign_at(g, target);
+	struct pending *elsewhere = NULL;
+
+	if (f && !f->present) {
+		gen_expect(g, f, (struct pending){ .kind = PENDING_CALL, .target = target, .next = next });
+		elsewhere = g->surveying ? NULL : &g->far[g->fars - 1];
+	}
+	gen_push_expected(&g->e, next);
+	aim(g, emit_call_near(&g->e), target, 0, f || same_page(g, target));
+	if (elsewhere)
+		elsewhere->back = emit_here(&g->e);
 	gen_landing(g, next);
 }
 
@@ -132,11 +218,29 @@ void gen_call_lookup(struct gen *g, uint32_t next)
 {
 	struct lookup l;
 
-	gen_push_expected(g, next);
+	gen_push_expected(&g->e, next);
 	l = emit_lookup(&g->e, (unsigned)g->context);
 	emit_call_reg(&g->e, RCX);
 	gen_landing(g, next);
 	emit_absent(&g->e, &l, g->thunk[THUNK_ABSENT]);
+}
+
+void gen_pending_goto(struct gen *g, const struct pending *p)
+{
+	struct emit *e = &g->e;
+	struct lookup l;
+
+	if (p->kind == PENDING_GOTO) {
+		gen_refund(g, p->left);
+		gen_goto_far(g, p->target);
+		return;
+	}
+	emit_mov_imm(e, R8, p->target);
+	gen_push_expected(e, p->next);
+	l = emit_lookup(e, (unsigned)g->context);
+	emit_call_reg(e, RCX);
+	emit_jmp(e, p->back);
+	emit_absent(e, &l, g->thunk[THUNK_ABSENT]);
 }
 
 void gen_return(struct gen *g)
@@ -155,18 +259,20 @@ void gen_return(struct gen *g)
 /* Where a jump out of the block leads, close to the block: most are taken often. What is left is a jump to code that is to be asked for, or none. */
 void gen_exit(struct gen *g, struct goto_stub *s)
 {
+	struct foreign *f = foreign_at(g, s->target);
 	uint32_t code;
 
-	if (!s->refund && same_page(g, s->target))
+	if (!s->refund && s->near)
 		return; /* the jump itself is aimed */
 	emit_land32(&g->e, s->jump);
 	s->jump = 0;
-	if (s->refund)
-		gen_refund(g, s->refund);
-	if (!same_page(g, s->target)) {
+	gen_refund(g, s->refund);
+	if (!s->near && !f) {
 		gen_goto_far(g, s->target);
 		return;
 	}
+	if (!s->near)
+		gen_expect_goto(g, f, s->target, 0);
 	code = code_at(g, s->target);
 	if (code)
 		emit_jmp(&g->e, code);

@@ -71,6 +71,7 @@ struct site {
 	struct insn in;
 	uint32_t rip;
 	uint32_t resume;          /* code after it; unused when it ends a block */
+	uint32_t block;           /* address of its block's first instruction */
 	uint16_t left;            /* instructions of the block from this one on */
 	uint16_t class;           /* enum op_class */
 	int16_t owed, still_owed; /* struct gen.owed before it and after it */
@@ -94,13 +95,14 @@ enum thunk {
 };
 
 /* A branch to the cold part of a block, whose target has not been emitted: a JRCXZ, or, in `far`, a Jcc. */
-enum pending_kind { PENDING_ACCESS, PENDING_SITE, PENDING_DIVIDE, PENDING_CAREFUL, PENDING_CROSS };
+enum pending_kind { PENDING_ACCESS, PENDING_SITE, PENDING_DIVIDE, PENDING_CAREFUL, PENDING_CROSS, PENDING_GOTO, PENDING_CALL };
 struct pending {
 	uint32_t jump, hop; /* where its 8-bit, later its 32-bit displacement is */
-	uint32_t back;      /* PENDING_ACCESS: address after the jump */
+	uint32_t back;      /* PENDING_ACCESS: address after the jump; PENDING_CALL: where the guest's return leads */
 	uint32_t site;
+	uint32_t target, next; /* PENDING_GOTO, PENDING_CALL: guest code to go to, and to return to */
 	uint8_t kind, size, write, address;
-	uint8_t left; /* PENDING_CAREFUL: charged instructions that it does not run */
+	uint8_t left; /* charged instructions that it does not run */
 };
 
 enum { BLOCK_MAX_INSNS = 96, PENDING_MAX = 2 * BLOCK_MAX_INSNS + 2 };
@@ -109,6 +111,7 @@ enum { BLOCK_MAX_INSNS = 96, PENDING_MAX = 2 * BLOCK_MAX_INSNS + 2 };
 struct goto_stub {
 	uint32_t jump, target;
 	unsigned refund;
+	bool near; /* code at the target may be jumped to directly */
 };
 
 /* Code of an instruction that may fault on the host: offset and length; landing 0: the window's, to be made */
@@ -116,11 +119,21 @@ struct touch {
 	uint32_t at, len, site, landing;
 };
 
-/* An instruction of the block, and where it is. */
+/* An instruction of the block, and where it is. returns: of a RET whose CALL is in the block, where to; else 0 */
 struct step {
 	const struct insn *in;
-	uint32_t rip;
+	uint32_t rip, returns;
 };
+
+/* Another page that the block has instructions of, or jumps into. */
+struct foreign {
+	struct page *page;
+	const uint32_t *entries;
+	uint32_t lin, word; /* linear address; the word of its code, modulo 2^32 */
+	bool present;       /* it was seen to be the page there, and nothing since can have changed that */
+	bool used;          /* the block is good only while the page's code is */
+};
+enum { FOREIGN_MAX = 6 };
 
 /* An access that may share its check with others: `offset` from the value that names the group. */
 struct access {
@@ -160,16 +173,17 @@ struct gen {
 	uint32_t code; /* of the block */
 	struct pending pending[PENDING_MAX];
 	unsigned pendings, hopped;       /* the first `hopped` have a hop */
-	struct pending far[PENDING_MAX]; /* by their `hop` */
+	struct pending far[PENDING_MAX + BLOCK_MAX_INSNS]; /* by their `hop` */
 	unsigned fars;
 	struct goto_stub stub[BLOCK_MAX_INSNS + 2];
 	unsigned stubs;
 	bool surveying;  /* nothing is emitted: what does the block access? */
 	bool careful;    /* each access has a check of its own */
 	bool windowed;   /* accesses have none, but go through the window */
-	bool crosses;    /* its first instruction lies across the page's end; */
-	uint32_t second; /* the word of the next page's code, modulo 2^32; */
-	uint32_t dead;   /* where its head is to jump once it is dead */
+	bool crosses;    /* its first instruction lies across the page's end: foreign[0] */
+	struct foreign foreign[FOREIGN_MAX];
+	unsigned foreigns;
+	uint32_t dead; /* where its head is to jump once it is dead; 0: it dies with its own page only */
 	bool touching;   /* the present instruction has such an access */
 	struct touch touch[BLOCK_MAX_INSNS];
 	unsigned touches;
@@ -184,9 +198,14 @@ struct gen {
 	bool segment_known[2]; /* FS, GS: fs_ok, gs_ok */
 };
 
+static inline void gen_page_word(struct emit *e, unsigned ctx, uint32_t lin)
+{
+	emit_rm(e, 8, 0x8b, RCX, at_base(R15, FLAT_AT(ctx, FLAT_JUMP(ctx) + (uint64_t)(lin >> PAGE_SHIFT) * 8)));
+}
+
 /* Before a block: where its budget is too small, and in the last 4 bytes its number of instructions. */
 enum { HEAD_ROOM = 16, HEAD_HOP = 9, JUMP_LENGTH = 5 };
-enum { TO_THUNK = 10, TO_LINK = TO_THUNK + 8, GOTO_ROOM = 40 /* of gen_goto() */ };
+enum { TO_THUNK = 10, TO_LINK = TO_THUNK + 8, GOTO_ROOM = 40 /* of gen_goto() */, ENTER_ROOM = 24 /* of gen_enter_page() */ };
 
 static inline bool same_page(const struct gen *g, uint32_t target)
 {
@@ -217,6 +236,12 @@ void emit_to_link(struct emit *e, uint32_t link, uint32_t target, uint32_t jump)
 void gen_refund(struct gen *g, unsigned insns); /* that were charged and do not run */
 void gen_exit(struct gen *g, struct goto_stub *s);
 void gen_link(struct gen *g, const struct goto_stub *s);
+/* The page of an address outside the block's own, or NULL: the way there is looked up each time. */
+struct foreign *foreign_at(struct gen *g, uint32_t rip);
+struct foreign *foreign_add(struct gen *g, struct page *p); /* the same; p may be NULL */
+/* The next instruction, of another page: is that the page it was made from? */
+void gen_enter_page(struct gen *g, uint32_t rip);
+void gen_pending_goto(struct gen *g, const struct pending *p); /* PENDING_GOTO, PENDING_CALL */
 void gen_goto(struct gen *g, uint32_t target); /* the block ends here */
 void gen_goto_if(struct gen *g, unsigned cc, uint32_t target);
 void gen_lookup(struct gen *g); /* the same; r8d: target */

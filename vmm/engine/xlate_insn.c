@@ -1087,22 +1087,24 @@ static bool gen_call(struct gen *g, const struct insn *in)
 
 static bool gen_ret(struct gen *g, const struct insn *in)
 {
-	uint32_t inside, same;
+	uint32_t returns = g->step[g->k].returns, inside, same;
 
 	if (in->opsize != 4)
 		return false;
 	emit_rm(&g->e, 4, 0x8b, R8, gen_stack(g, R_SP, 0, false));
 	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, g->owed + 4 + (int32_t)in->imm));
 	g->owed = 0;
-	if (!goes_on(g, &inside)) {
+	if (!returns) {
 		gen_return(g);
 		return true;
 	}
-	emit_rm(&g->e, 4, 0x8d, RCX, at_base(R8, -(int32_t)inside));
+	emit_rm(&g->e, 4, 0x8d, RCX, at_base(R8, -(int32_t)returns));
 	same = emit_jrcxz(&g->e);
 	emit_rm(&g->e, 8, 0x8d, R11, at_base(R11, -(int32_t)(g->n - g->k - 1)));
 	gen_lookup(g);
 	emit_land8(&g->e, same);
+	if (!goes_on(g, &inside))
+		gen_goto(g, returns);
 	return true;
 }
 

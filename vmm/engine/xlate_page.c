@@ -67,20 +67,32 @@ static void behead(struct xlate *x, uint32_t code, uint32_t to)
 	code_aim(x, code + 1, to);
 }
 
-static void forget_crossing(struct page *p)
+void page_add_dependent(struct xlate *x, struct page *p, struct dependent d)
 {
-	if (!p->cross_code)
-		return;
-	p->entries[p->cross_at] = 0;
-	p->cross_code = 0;
-	p->second->first = NULL;
-	p->second = NULL;
+	uint32_t i = x->dependent_count++;
+
+	BUG_ON(i >= DEPENDENTS);
+	d.next = p->dependents;
+	x->dependents[i] = d;
+	p->dependents = i;
 }
 
-void page_kill_crossing(struct xlate *x, struct page *p)
+bool page_has_dependent(const struct xlate *x, const struct page *p, uint32_t code)
 {
-	behead(x, p->cross_code, p->cross_dead);
-	forget_crossing(p);
+	uint32_t i = p->dependents;
+
+	while (i && x->dependents[i].code != code)
+		i = x->dependents[i].next;
+	return i != 0;
+}
+
+void block_kill(struct xlate *x, const struct dependent *d)
+{
+	uint32_t *entry = &d->owner->entries[d->at];
+
+	behead(x, d->code, d->dead);
+	if (*entry == d->code)
+		*entry = 0;
 }
 
 void page_written(void *self, uint64_t gpa)
@@ -90,11 +102,11 @@ void page_written(void *self, uint64_t gpa)
 	for (struct page *p = x->hash[page_hash(gpa)]; p; p = p->hash_next) {
 		if (p->gpa != gpa)
 			continue;
-		forget_crossing(p);
-		p->cross_losses = 0;
 		memset(p->entries, 0, PAGE_SIZE * sizeof(*p->entries));
-		if (p->first)
-			page_kill_crossing(x, p->first);
+		p->losses += p->dependents != 0;
+		for (uint32_t i = p->dependents; i; i = x->dependents[i].next)
+			block_kill(x, &x->dependents[i]);
+		p->dependents = 0;
 	}
 }
 
@@ -143,7 +155,6 @@ void page_restart(struct xlate *x, struct page *p)
 		behead(x, code, stub.code);
 		p->entries[i] = 0;
 	}
-	forget_crossing(p);
 }
 
 void code_flush(void *self)
@@ -155,7 +166,7 @@ void code_flush(void *self)
 	memset(x->hash, 0, sizeof(x->hash));
 	madvise(x->entries, (size_t)x->page_count * PAGE_SIZE * sizeof(*x->entries), MADV_DONTNEED);
 	x->page_count = 0;
-	x->site_count = 1;
+	x->site_count = x->dependent_count = 1;
 	x->code_at = x->code_start;
 	x->cold_at = COLD_START;
 	x->faults.count = 0;

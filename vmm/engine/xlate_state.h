@@ -18,6 +18,8 @@
 #define SITE_ROOM BLOCK_MAX_INSNS
 #define PAGES 4096u /* code pages, each with 16 KiB of entries */
 #define PAGE_HASH 4096u
+#define DEPENDENTS (1u << 18)
+#define LOSSES_MAX 100u /* where a page's code keeps changing, no other page's blocks have it */
 #define FULL_SEGMENT (1ull << 32)
 #define CAREFUL 0x80u /* with a page's mode: its careful blocks; no MODE_* key has this bit */
 _Static_assert(CAREFUL == MODE_KEYS, "no key of the mode");
@@ -33,13 +35,17 @@ struct page {
 	bool windowed;                    /* blocks go through the window */
 	uint16_t samples, samples_wanted; /* slices that ended here, and how many make it worth that */
 	int32_t credit;                   /* slices that its window faults may still cost */
-	/* Of the block that is an instruction across the page's end: its code (0: there is none), offset, where its head is to jump when it dies, the page that
-	 * the instruction ends on, and how often that was another one. The other page knows whose instruction that is. */
-	uint32_t cross_code, cross_at, cross_dead;
-	struct page *second, *first;
-	unsigned cross_losses;
+	uint32_t dependents;              /* index of the first, 0 none */
+	unsigned losses;                  /* how often those died, or an instruction across its end did */
 	struct page *hash_next; /* same hash of gpa */
 	uint32_t *entries;      /* code address by offset, 0 none */
+};
+
+/* A block of another page (`owner`, at the offset `at`) that has code of this one or jumps into it. Its head is to jump to `dead` when this page is written to. */
+struct dependent {
+	struct page *owner;
+	uint32_t code, at, dead;
+	uint32_t next; /* index */
 };
 
 struct xlate {
@@ -57,6 +63,8 @@ struct xlate {
 	uint32_t site_count;
 	struct page *pages;
 	uint32_t page_count;
+	struct dependent *dependents; /* [0] is never used */
+	uint32_t dependent_count;
 	uint32_t *entries;
 	struct page *hash[PAGE_HASH];
 	uint32_t thunk[THUNKS];
@@ -96,7 +104,9 @@ uint32_t page_code(uint64_t word, uint32_t lin);
 /* The page's blocks are translated anew when they next run. There must be room for that. */
 bool page_can_restart(const struct xlate *x);
 void page_restart(struct xlate *x, struct page *p);
-void page_kill_crossing(struct xlate *x, struct page *p);     /* the instruction across its end is not what it was */
+void page_add_dependent(struct xlate *x, struct page *p, struct dependent d); /* d.next is chosen here; there must be room */
+bool page_has_dependent(const struct xlate *x, const struct page *p, uint32_t code);
+void block_kill(struct xlate *x, const struct dependent *d);
 void page_written(void *self, uint64_t gpa);                  /* cache.dropped */
 void code_aim(struct xlate *x, uint32_t jump, uint32_t code); /* of a jump, where its 32-bit displacement is */
 /* Everything goes (cache.flushed). Not from inside a block: its code stays readable, but must not be resumed. */
