@@ -679,6 +679,7 @@ int xlate_create(struct xlate **out, struct cache *cache)
 	}
 	x->frame = &x->low->frame;
 	x->calls = x->low->calls;
+	x->frame->window = (uintptr_t)x->c->mmu.window.base;
 	x->frame->c = x->c;
 	x->frame->x = x;
 	gen_thunks(x, handlers);

@@ -126,7 +126,7 @@ static unsigned insn_room(const struct insn *in)
 	if (in->op == OP_CALL)
 		return 180;
 	if (repeats(in))
-		return 290;
+		return 330;
 	return is_fpu(in) || (in->op >= OP_MOVS && in->op <= OP_SCAS) || in->flags & IF_ENDS || twice || divides ? 140
 	                                                                                                         : 80;
 }

@@ -30,6 +30,7 @@ struct frame {
 	struct vcpu *c;
 	struct xlate *x;
 	uint64_t tmp;
+	uint64_t window;         /* address of the window, if there is one */
 	uint64_t host_sp;        /* stack of whoever runs translated code */
 	uint64_t calls_sp;       /* rsp of translated code, while other code runs */
 	uint64_t span[SPANS];    /* what to add to an address in a span; [0] is r10 */
@@ -258,6 +259,7 @@ unsigned gen_ea(struct gen *g,
 /* What the address in a register leads to, checked or through the window, or the instruction is left; may use rcx. through_segment: no wrap at the segment's end is excluded, so
  * only aligned accesses stay. */
 struct operand gen_at(struct gen *g, unsigned address, unsigned size, bool write, bool through_segment);
+struct operand gen_through_window(struct gen *g, struct operand m); /* m: guest linear address */
 /* The same operand, with its address in `reg`. */
 struct operand gen_pin(struct gen *g, unsigned reg, struct operand m);
 struct operand gen_memory(struct gen *g, const struct insn *in, unsigned size, bool write); /* the memory operand, checked */

@@ -648,6 +648,19 @@ static void gen_take_back(struct gen *g, unsigned reg, unsigned added)
 	emit_rm(&g->e, 4, 0x8d, reg, at_index(reg, added, 0, 1));
 }
 
+/* Through the window, too, once it is seen to be open: a fault in the middle would be one too late. r8 and r9 become what to add to EDI and ESI. */
+static void gen_open_both(struct gen *g, bool source)
+{
+	struct emit *e = &g->e;
+
+	emit_rm(e, 1, 0x8a, R9, gen_through_window(g, at_base(RDI, 0)));
+	emit_rm(e, 1, 0x88, R9, gen_through_window(g, at_base(RDI, 0)));
+	if (source)
+		emit_rm(e, 1, 0x8a, R9, gen_through_window(g, at_base(RSI, 0)));
+	emit_rm(e, 8, 0x8b, R8, at_frame(g, offsetof(struct frame, window)));
+	emit_rr(e, 8, 0x8b, R9, R8);
+}
+
 /* REP MOVS, REP STOS, upwards, within a page: the host's own, on host addresses. */
 static bool gen_repeated(struct gen *g, const struct insn *in)
 {
@@ -668,14 +681,17 @@ static bool gen_repeated(struct gen *g, const struct insn *in)
 		emit_rm(e, 8, 0x89, RCX, at_frame(g, offsetof(struct frame, tmp)));
 	}
 	gen_check_all(g, RDI, scale, true);
-	gen_keep_reach(g, 80);
-	emit_rm(e, 8, 0x8d, R11, at_index(R11, GUEST_CX, 0, -1));
-	emit_rr(e, 8, 0x8b, R8, RCX);
-	emit_rm(e, 8, 0x8d, RDI, at_index(RDI, R8, 0, 0));
-	if (in->op == OP_MOVS) {
+	gen_keep_reach(g, 100);
+	if (g->windowed) {
+		gen_open_both(g, in->op == OP_MOVS);
+	} else {
+		emit_rr(e, 8, 0x8b, R8, RCX);
 		emit_rm(e, 8, 0x8b, R9, at_frame(g, offsetof(struct frame, tmp)));
-		emit_rm(e, 8, 0x8d, RSI, at_index(RSI, R9, 0, 0));
 	}
+	emit_rm(e, 8, 0x8d, R11, at_index(R11, GUEST_CX, 0, -1));
+	emit_rm(e, 8, 0x8d, RDI, at_index(RDI, R8, 0, 0));
+	if (in->op == OP_MOVS)
+		emit_rm(e, 8, 0x8d, RSI, at_index(RSI, R9, 0, 0));
 	gen_cx_in(g);
 	if (in->opsize == 2)
 		emit_u8(e, 0x66);

@@ -108,7 +108,8 @@ static void gen_check(struct gen *g, unsigned address, unsigned size, bool write
 	gen_pend(g, p);
 }
 
-static struct operand gen_through_window(struct gen *g, struct operand m)
+/* One memory, one address: the host's caches are slow to see that two addresses are the same. */
+struct operand gen_through_window(struct gen *g, struct operand m)
 {
 	gen_site(g);
 	g->touching = true;
@@ -167,7 +168,7 @@ static struct operand gen_in_segment(struct gen *g, const struct insn *in, unsig
 	emit_rm(&g->e, 8, 0x8b, R9, base);
 	emit_rm(&g->e, 4, 0x8d, R8, at_index(R9, address, 0, 0));
 	gen_check(g, R8, size, write, true);
-	return at_index(RCX, R8, 0, 0);
+	return g->windowed ? gen_through_window(g, at_base(R8, 0)) : at_index(RCX, R8, 0, 0);
 }
 
 /* ---- spans ---- */
