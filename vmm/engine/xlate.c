@@ -485,7 +485,8 @@ static uint32_t on_careful(struct xlate *x, const uint8_t *data, uint32_t r8, in
 static uint32_t on_cross(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
 {
 	struct vcpu *c = x->c;
-	uint32_t rip = load32(data), code = load32(data + 4), dead = load32(data + 8), next = (rip & (uint32_t)PAGE_MASK) + PAGE_SIZE;
+	uint32_t rip = load32(data), code = load32(data + 4), dead = load32(data + 8),
+	         next = (rip & (uint32_t)PAGE_MASK) + PAGE_SIZE;
 	const struct trace *t;
 	struct page *p, *second;
 

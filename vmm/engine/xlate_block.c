@@ -49,6 +49,12 @@ void gen_pend_far(struct gen *g, struct pending p)
 	g->far[g->fars++] = p;
 }
 
+void gen_require(struct gen *g, size_t frame_offset)
+{
+	emit_rm(&g->e, 8, 0x8b, RCX, at_frame(g, frame_offset));
+	gen_pend(g, (struct pending){ .kind = PENDING_SITE, .site = gen_site(g), .jump = emit_jrcxz(&g->e) });
+}
+
 /* What a JRCXZ leads to. Out of the way of the block; ends with a jump or never returns. */
 static void gen_cold(struct gen *g, const struct pending *p)
 {
@@ -484,8 +490,7 @@ static bool has_room(const struct xlate *x)
 {
 	return x->code_at + BLOCK_ROOM <= x->code_end && x->cold_at + BLOCK_ROOM <= x->buf.size &&
 	       x->site_count + SITE_ROOM <= SITES && x->page_count + 2 + FOREIGN_MAX <= PAGES &&
-	       x->dependent_count + FOREIGN_MAX <= DEPENDENTS &&
-	       hardfault_has_room(&x->faults, BLOCK_MAX_INSNS);
+	       x->dependent_count + FOREIGN_MAX <= DEPENDENTS && hardfault_has_room(&x->faults, BLOCK_MAX_INSNS);
 }
 
 static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
@@ -511,7 +516,8 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 	g->foreigns = 0;
 	if (g->crosses) {
 		second = page_get(x, t->gpa2, lin + PAGE_SIZE, c->mode);
-		if (p->losses >= LOSSES_MAX || !second->lin || !foreign_add(g, second)) /* none at the end of the address space */
+		if (p->losses >= LOSSES_MAX || !second->lin ||
+		    !foreign_add(g, second)) /* none at the end of the address space */
 			return 0;
 		mmu_flat_set_jump(&c->mmu, second->lin, page_word(second));
 	}
@@ -544,7 +550,10 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 	for (unsigned i = 0; i < g->foreigns; i++) {
 		if (g->foreign[i].used)
 			page_add_dependent(x, g->foreign[i].page,
-			                   (struct dependent){ .owner = p, .code = g->code, .at = rip & (PAGE_SIZE - 1), .dead = g->dead });
+			                   (struct dependent){ .owner = p,
+			                                       .code = g->code,
+			                                       .at = rip & (PAGE_SIZE - 1),
+			                                       .dead = g->dead });
 	}
 	return g->code;
 }

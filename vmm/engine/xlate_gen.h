@@ -9,6 +9,7 @@
  *     r10                       what to add to an address in the block's first span (xlate_mem.c)
  *     r14                       10, a shift count
  *     r11                       budget: minus the instructions left after the present block, minus 1
+ *     xmm0..xmm7                the guest's
  *     r15                       FLAT_READ of the context, + 12: the shift instructions look at the low bits of a count only, so it is the count 12, too
  *     rsp                       the calls the guest has not returned from (struct calls)
  *     EFLAGS                    arithmetic flags: the guest's
@@ -96,7 +97,15 @@ enum thunk {
 };
 
 /* A branch to the cold part of a block, whose target has not been emitted: a JRCXZ, or, in `far`, a Jcc. */
-enum pending_kind { PENDING_ACCESS, PENDING_SITE, PENDING_DIVIDE, PENDING_CAREFUL, PENDING_CROSS, PENDING_GOTO, PENDING_CALL };
+enum pending_kind {
+	PENDING_ACCESS,
+	PENDING_SITE,
+	PENDING_DIVIDE,
+	PENDING_CAREFUL,
+	PENDING_CROSS,
+	PENDING_GOTO,
+	PENDING_CALL
+};
 struct pending {
 	uint32_t jump, hop; /* where its 8-bit, later its 32-bit displacement is */
 	uint32_t back;      /* PENDING_ACCESS: address after the jump; PENDING_CALL: where the guest's return leads */
@@ -173,19 +182,19 @@ struct gen {
 	uint32_t site; /* of the present instruction; 0 not yet made */
 	uint32_t code; /* of the block */
 	struct pending pending[PENDING_MAX];
-	unsigned pendings, hopped;       /* the first `hopped` have a hop */
+	unsigned pendings, hopped;                         /* the first `hopped` have a hop */
 	struct pending far[PENDING_MAX + BLOCK_MAX_INSNS]; /* by their `hop` */
 	unsigned fars;
 	struct goto_stub stub[BLOCK_MAX_INSNS + 2];
 	unsigned stubs;
-	bool surveying;  /* nothing is emitted: what does the block access? */
-	bool careful;    /* each access has a check of its own */
-	bool windowed;   /* accesses have none, but go through the window */
-	bool crosses;    /* its first instruction lies across the page's end: foreign[0] */
+	bool surveying; /* nothing is emitted: what does the block access? */
+	bool careful;   /* each access has a check of its own */
+	bool windowed;  /* accesses have none, but go through the window */
+	bool crosses;   /* its first instruction lies across the page's end: foreign[0] */
 	struct foreign foreign[FOREIGN_MAX];
 	unsigned foreigns;
 	uint32_t dead; /* where its head is to jump once it is dead; 0: it dies with its own page only */
-	bool touching;   /* the present instruction has such an access */
+	bool touching; /* the present instruction has such an access */
 	struct touch touch[BLOCK_MAX_INSNS];
 	unsigned touches;
 	struct access access[2 * BLOCK_MAX_INSNS];
@@ -206,7 +215,12 @@ static inline void gen_page_word(struct emit *e, unsigned ctx, uint32_t lin)
 
 /* Before a block: where its budget is too small, and in the last 4 bytes its number of instructions. */
 enum { HEAD_ROOM = 16, HEAD_HOP = 9, JUMP_LENGTH = 5 };
-enum { TO_THUNK = 10, TO_LINK = TO_THUNK + 8, GOTO_ROOM = 40 /* of gen_goto() */, ENTER_ROOM = 24 /* of gen_enter_page() */ };
+enum {
+	TO_THUNK = 10,
+	TO_LINK = TO_THUNK + 8,
+	GOTO_ROOM = 40 /* of gen_goto() */,
+	ENTER_ROOM = 24 /* of gen_enter_page() */
+};
 
 static inline bool same_page(const struct gen *g, uint32_t target)
 {
@@ -222,6 +236,7 @@ static inline bool is_fpu(const struct insn *in)
 uint32_t gen_site(struct gen *g);
 void gen_pend(struct gen *g, struct pending p);
 void gen_pend_far(struct gen *g, struct pending p);
+void gen_require(struct gen *g, size_t frame_offset); /* leave the instruction when that word of the frame is 0 */
 /* Before so much code: will the first JRCXZ that waits still reach a hop after it? Those behind are further apart than hops are long. */
 void gen_keep_reach(struct gen *g, unsigned room);
 
@@ -243,7 +258,7 @@ struct foreign *foreign_add(struct gen *g, struct page *p); /* the same; p may b
 /* The next instruction, of another page: is that the page it was made from? */
 void gen_enter_page(struct gen *g, uint32_t rip);
 void gen_pending_goto(struct gen *g, const struct pending *p); /* PENDING_GOTO, PENDING_CALL */
-void gen_goto(struct gen *g, uint32_t target); /* the block ends here */
+void gen_goto(struct gen *g, uint32_t target);                 /* the block ends here */
 void gen_goto_if(struct gen *g, unsigned cc, uint32_t target);
 void gen_lookup(struct gen *g); /* the same; r8d: target */
 void gen_return(struct gen *g); /* the same, to where it was called from */
@@ -272,6 +287,7 @@ void survey_end(struct gen *g);
 
 /* xlate_insn.c: emit one instruction, all of it or, when false, nothing. */
 bool gen_insn(struct gen *g, const struct insn *in);
+bool gen_fpu(struct gen *g, const struct insn *in); /* the same; xlate_fpu.c */
 
 /* insn.reg, rm, base, index are byte offsets into vcpu.gpr. */
 static inline unsigned host(unsigned offset)

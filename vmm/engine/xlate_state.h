@@ -37,8 +37,8 @@ struct page {
 	int32_t credit;                   /* slices that its window faults may still cost */
 	uint32_t dependents;              /* index of the first, 0 none */
 	unsigned losses;                  /* how often those died, or an instruction across its end did */
-	struct page *hash_next; /* same hash of gpa */
-	uint32_t *entries;      /* code address by offset, 0 none */
+	struct page *hash_next;           /* same hash of gpa */
+	uint32_t *entries;                /* code address by offset, 0 none */
 };
 
 /* A block of another page (`owner`, at the offset `at`) that has code of this one or jumps into it. Its head is to jump to `dead` when this page is written to. */

@@ -5,6 +5,7 @@
  */
 #include <stddef.h>
 
+#include "vmm/engine/fpu.h"
 #include "vmm/engine/xlate_state.h"
 
 static const uint8_t guest_regs[8] = { RAX, GUEST_CX, RDX, RBX, GUEST_SP, RBP, RSI, RDI };
@@ -14,9 +15,18 @@ static int32_t gpr_offset(unsigned i)
 	return (int32_t)(offsetof(struct vcpu, gpr) + 8 * i);
 }
 
+/* MOVAPS: the guest's XMM registers, from or to the vcpu that `base` has */
+static void gen_xmm(struct emit *e, unsigned base, bool save)
+{
+	for (unsigned i = 0; i < 8; i++)
+		emit_rm(e, 4, save ? 0x0f29 : 0x0f28, i,
+		        at_base(base, (int32_t)(offsetof(struct vcpu, fpu) + FX_XMM + 16 * i)));
+}
+
 /* rdi: vcpu, rsi: xlate, ecx: code */
 static void gen_reload(struct emit *e)
 {
+	gen_xmm(e, RDI, false);
 	emit_rm(e, 8, 0x8b, RAX, at_base(RSI, offsetof(struct xlate, frame)));
 	emit_rm(e, 8, 0x8b, RSP, at_base(RAX, offsetof(struct frame, calls_sp)));
 	emit_rm(e, 8, 0x8b, R15, at_base(RSI, offsetof(struct xlate, flat)));
@@ -75,6 +85,7 @@ static uint32_t gen_thunk(struct emit *e, handler_fn *fn, uint32_t frame, uint32
 	emit_rm(e, 8, 0x8b, R9, c);
 	for (unsigned i = 0; i < 8; i++)
 		emit_rm(e, 4, 0x89, guest_regs[i], at_base(R9, gpr_offset(i)));
+	gen_xmm(e, R9, true);
 	emit_bytes(e, "\x0f\x90\xc0\x9f", 4); /* seto al; lahf */
 	emit_bytes(e, "\x0f\xb7\xc0", 3);     /* movzx eax, ax */
 	emit_rm(e, 8, 0x8b, RDI, x);
