@@ -68,6 +68,14 @@ static void unhash(struct cache *k, struct trace *t)
 	*p = t->hash_next;
 }
 
+/* The one after t in a page's list. */
+static struct trace *next_of_page(const struct trace *t, uint64_t page)
+{
+	bool first = t->gpa2 == NO_PAGE || t->gpa2 != page << PAGE_SHIFT;
+
+	return t->page_next[first ? 0 : 1];
+}
+
 void cache_code_written(void *self, uint64_t gpa, unsigned len)
 {
 	struct cache *k = self;
@@ -76,9 +84,7 @@ void cache_code_written(void *self, uint64_t gpa, unsigned len)
 
 	(void)len; /* a page's code goes as a whole; data beside code is told apart by ram.code before this is called */
 	for (struct trace *t = k->pages[page]; t; t = next) {
-		bool first = t->gpa2 == NO_PAGE || t->gpa2 != page << PAGE_SHIFT;
-
-		next = t->page_next[first ? 0 : 1];
+		next = next_of_page(t, page);
 		if (t->gpa != NO_PAGE) {
 			unhash(k, t);
 			t->gpa = NO_PAGE;
@@ -286,6 +292,12 @@ struct trace *cache_find(struct cache *k)
 		k->jump[(lin ^ (lin >> 12)) & (JUMP_CACHE_SIZE - 1)] =
 		        (struct jump_entry){ .lin = lin, .generation = cache_generation(k), .mode = c->mode, .t = t };
 	return t;
+}
+
+void cache_cool(struct cache *k, uint64_t gpa)
+{
+	for (struct trace *t = k->pages[gpa >> PAGE_SHIFT]; t; t = next_of_page(t, gpa >> PAGE_SHIFT))
+		t->hits = 0;
 }
 
 struct trace *cache_known(struct cache *k, uint64_t gpa, uint32_t lin)

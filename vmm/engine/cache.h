@@ -79,6 +79,9 @@ struct trace *cache_find(struct cache *k);
 /* The live trace on one page at a physical address in the present mode, or NULL. lin: where it would be decoded from if there is none; 0 not. */
 struct trace *cache_known(struct cache *k, uint64_t gpa, uint32_t lin);
 
+/* The page's traces have not been hit. */
+void cache_cool(struct cache *k, uint64_t gpa);
+
 static inline uint32_t cache_generation(const struct cache *k)
 {
 	return k->epoch + k->c->mmu.generation; /* both only grow */

@@ -185,6 +185,14 @@ static bool faults_in(const struct trace *t)
 	return false;
 }
 
+/* How often a trace is interpreted first. Which ways the page's code goes is worth knowing well once it goes through the window. */
+static unsigned hot_here(struct xlate *x, uint32_t rip)
+{
+	const struct page *p = page_present(x, rip);
+
+	return p && p->windowed ? 4 * x->hot : x->hot;
+}
+
 /* Code for the trace at rip, when it has some or has become worth it. */
 static uint32_t code_for(struct xlate *x, struct trace *t)
 {
@@ -207,7 +215,7 @@ static uint32_t code_for(struct xlate *x, struct trace *t)
 				return code;
 		}
 	}
-	if (t->hits < (x->hard && faults_in(t) ? 0 : x->hot)) {
+	if (t->hits < (x->hard && faults_in(t) ? 0 : hot_here(x, rip))) {
 		t->hits++;
 		return 0;
 	}
@@ -371,6 +379,7 @@ static void sample(struct xlate *x, uint32_t rip)
 	}
 	p->windowed = true;
 	p->credit = CREDIT_MAX;
+	cache_cool(x->cache, p->gpa);
 	page_restart(x, p);
 }
 

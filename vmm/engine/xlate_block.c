@@ -151,13 +151,13 @@ static void gen_head(struct gen *g)
 	emit_rm(e, 8, 0x8d, R11, at_base(R11, (int32_t)g->n));
 	emit_shrx(e, true, RCX, R11, SHIFT_12);
 	at = emit_jrcxz(e);
-	e->bytes[at] = (uint8_t)(0x100 - (at + 1 + HEAD_HOP));
+	e->bytes[at] = (uint8_t)(0x100 - (at + 1 + HEAD_ROOM));
 }
 
 /* What that leads to: a jump before the block. */
 static void gen_over(struct gen *g)
 {
-	struct emit hop = { .bytes = g->hot.bytes - HEAD_HOP, .code = g->hot.code - HEAD_HOP, .size = JUMP_LENGTH };
+	struct emit hop = { .bytes = g->hot.bytes - HEAD_ROOM, .code = g->hot.code - HEAD_ROOM, .size = JUMP_LENGTH };
 
 	emit_jmp(&hop, emit_here(&g->e));
 	emit_to_thunk(&g->e, g->thunk[THUNK_HEAD]);
@@ -199,10 +199,17 @@ static void gen_dead(struct gen *g)
 static void gen_end(struct gen *g)
 {
 	gen_hops(g);
-	for (unsigned i = 0; i < g->stubs; i++)
-		gen_exit(g, &g->stub[i]);
+	for (unsigned i = 0; i < g->stubs; i++) {
+		if (!g->stub[i].rare)
+			gen_exit(g, &g->stub[i]);
+	}
 	g->hot = g->e;
 	g->e = g->cold;
+	g->aside = true;
+	for (unsigned i = 0; i < g->stubs; i++) {
+		if (g->stub[i].rare)
+			gen_rare_exit(g, &g->stub[i]);
+	}
 	gen_over(g);
 	gen_dead(g);
 	for (unsigned i = 0; i < g->pendings; i++) {
@@ -210,7 +217,7 @@ static void gen_end(struct gen *g)
 		gen_cold(g, &g->pending[i]);
 	}
 	for (unsigned i = 0; i < g->fars; i++) {
-		emit_aim32(&g->hot, g->far[i].hop, emit_here(&g->e));
+		emit_aim32(g->far[i].aside ? &g->e : &g->hot, g->far[i].hop, emit_here(&g->e));
 		gen_cold(g, &g->far[i]);
 	}
 	for (unsigned i = 0; i < g->stubs; i++)
@@ -376,7 +383,7 @@ static void gen_block(struct gen *g)
 static void add_trace(struct gen *g, const struct trace *t, uint32_t rip)
 {
 	for (unsigned i = 0; i < t->n; i++)
-		g->step[g->n++] = (struct step){ &t->insns[i], rip + t->insns[i].off, 0 };
+		g->step[g->n++] = (struct step){ .in = &t->insns[i], .rip = rip + t->insns[i].off };
 }
 
 static bool in_block(const struct gen *g, uint32_t rip)
@@ -424,12 +431,25 @@ static struct trace *known_trace(struct gen *g, const struct trace *t, uint32_t 
 	return next && !has_code(g, rip) ? next : NULL;
 }
 
-/* Of the two ways a Jcc can go: the one that ran more, the next instruction when they ran the same. */
-static uint32_t likely_way(struct gen *g, const struct trace *t, uint32_t next, uint32_t target)
+/* How often code at the address was seen to run after t, of the times that t did. What has code already does. */
+static unsigned weight(struct gen *g, const struct trace *t, uint32_t rip)
 {
-	const struct trace *a = known_trace(g, t, next), *b = known_trace(g, t, target);
+	const struct trace *next;
 
-	return b && (!a || b->hits > a->hits) ? target : next;
+	if (rip == g->rip)
+		return t->hits;
+	next = trace_at(g, t, rip);
+	return next ? next->hits : 0;
+}
+
+/* Of the two ways a Jcc can go: the one that ran more, the next instruction when they ran the same. The other one may be rare. */
+static uint32_t likely_way(struct gen *g, const struct trace *t, uint32_t next, uint32_t target, bool *rare)
+{
+	enum { RARE = 8 };
+	unsigned a = weight(g, t, next), b = weight(g, t, target);
+
+	*rare = a > b ? b * RARE < a : a * RARE < b;
+	return b > a ? target : next;
 }
 
 /* Is the function at `target` so short that the block can go through it? Its return has to be in the block too. */
@@ -442,12 +462,23 @@ static bool passes_through(struct gen *g, const struct trace *t, uint32_t target
 	return callee && last->op == OP_RET && last->opsize == 4 && (callee->n <= SHORT || !has_code(g, target));
 }
 
+enum { SHORT_LOOP = 24 };
+
 /* A short loop is a block of its own: a jump back from the middle of a longer one would have to give back what was charged for the rest. */
 static bool closes_loop(const struct gen *g, const struct insn *in, uint32_t next)
 {
-	enum { SHORT = 24 };
+	return in->op >= OP_JO && in->op <= OP_JNLE && next + in->imm == g->rip && g->n <= SHORT_LOOP;
+}
 
-	return in->op >= OP_JO && in->op <= OP_JNLE && next + in->imm == g->rip && g->n <= SHORT;
+/* A very short one is there several times: it would be charged for more often than it does anything. */
+static void unroll(struct gen *g)
+{
+	unsigned n = g->n;
+
+	while (!g->crosses && g->n + n <= SHORT_LOOP && g->n + n <= block_max(g)) {
+		memcpy(&g->step[g->n], g->step, n * sizeof(*g->step));
+		g->n += n;
+	}
 }
 
 /* A block is a trace, and those that usually run after it, as long as they are on the same page. */
@@ -466,10 +497,12 @@ static void choose_steps(struct gen *g, const struct trace *t)
 		rip = last->rip + in->len;
 		if (in->flags & IF_ENDS && in->opsize != 4 && !repeats(in))
 			return;
-		if (closes_loop(g, in, rip))
+		if (closes_loop(g, in, rip)) {
+			unroll(g);
 			return;
+		}
 		if (in->op >= OP_JO && in->op <= OP_JNLE) {
-			rip = likely_way(g, t, rip, rip + in->imm);
+			rip = likely_way(g, t, rip, rip + in->imm, &last->rare);
 		} else if (in->op == OP_JMP && in->form == FORM_I) {
 			rip += in->imm;
 		} else if (in->op == OP_CALL && in->form == FORM_I && passes_through(g, t, rip + in->imm)) {
@@ -522,6 +555,7 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 		mmu_flat_set_jump(&c->mmu, second->lin, page_word(second));
 	}
 	g->entries = p->entries;
+	g->aside = false;
 	g->n = g->pendings = g->hopped = g->fars = g->stubs = g->accesses = g->touches = 0;
 	g->e = (struct emit){
 		.bytes = x->buf.write + x->code_at + HEAD_ROOM,
@@ -538,7 +572,7 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 	memcpy(g->e.bytes - sizeof(uint32_t), &g->n, sizeof(uint32_t));
 	gen_block(g);
 	BUG_ON(g->e.full || g->hot.full);
-	x->code_at += HEAD_ROOM + ((g->hot.at + 15) & ~15u);
+	x->code_at += HEAD_ROOM + g->hot.at;
 	x->cold_at += g->e.at;
 	x->blocks++;
 	if (careful) {

@@ -103,6 +103,7 @@ static void gen_expect(struct gen *g, struct foreign *f, struct pending elsewher
 	emit_rm(e, 4, 0x8d, RCX, at_base(RCX, (int32_t)-f->word));
 	same = emit_jrcxz(e);
 	elsewhere.hop = emit_jmp_near(e);
+	elsewhere.aside = g->aside;
 	gen_pend_far(g, elsewhere);
 	emit_land8(e, same);
 	f->used = true;
@@ -153,6 +154,7 @@ static uint32_t code_at(struct gen *g, uint32_t target)
 
 static void aim(struct gen *g, uint32_t jump, uint32_t target, unsigned refund, bool near)
 {
+	bool rare = refund && g->step[g->k].rare;
 	uint32_t code = near && !refund ? code_at(g, target) : 0;
 
 	if (g->surveying)
@@ -160,7 +162,7 @@ static void aim(struct gen *g, uint32_t jump, uint32_t target, unsigned refund, 
 	if (code)
 		emit_aim32(&g->e, jump, code);
 	else
-		g->stub[g->stubs++] = (struct goto_stub){ jump, target, refund, near };
+		g->stub[g->stubs++] = (struct goto_stub){ jump, target, refund, near, rare };
 }
 
 void gen_goto(struct gen *g, uint32_t target)
@@ -256,33 +258,49 @@ void gen_return(struct gen *g)
 	emit_u8(e, 0xc3); /* ret */
 }
 
-/* Where a jump out of the block leads, close to the block: most are taken often. What is left is a jump to code that is to be asked for, or none. */
-void gen_exit(struct gen *g, struct goto_stub *s)
+/* The way out of the block; the jump to code that is to be asked for, or 0. */
+static uint32_t gen_way_out(struct gen *g, const struct goto_stub *s)
 {
 	struct foreign *f = foreign_at(g, s->target);
 	uint32_t code;
 
-	if (!s->refund && s->near)
-		return; /* the jump itself is aimed */
-	emit_land32(&g->e, s->jump);
-	s->jump = 0;
 	gen_refund(g, s->refund);
-	if (!s->near && !f) {
+	if (!s->near && !f && !same_page(g, s->target)) {
 		gen_goto_far(g, s->target);
-		return;
+		return 0;
 	}
 	if (!s->near)
 		gen_expect_goto(g, f, s->target, 0);
 	code = code_at(g, s->target);
-	if (code)
-		emit_jmp(&g->e, code);
-	else
-		s->jump = emit_jmp_near(&g->e);
+	if (!code)
+		return emit_jmp_near(&g->e);
+	emit_jmp(&g->e, code);
+	return 0;
+}
+
+/* Where a jump out of the block leads, close to the block if it is taken often. What is left is a jump to code that is to be asked for, or none. */
+void gen_exit(struct gen *g, struct goto_stub *s)
+{
+	if (!s->refund && s->near)
+		return; /* the jump itself is aimed */
+	emit_land32(&g->e, s->jump);
+	s->jump = gen_way_out(g, s);
+}
+
+/* All of it, out of the way. */
+void gen_rare_exit(struct gen *g, const struct goto_stub *s)
+{
+	uint32_t jump;
+
+	emit_aim32(&g->hot, s->jump, emit_here(&g->e));
+	jump = gen_way_out(g, s);
+	if (jump)
+		emit_to_link(&g->e, g->thunk[THUNK_LINK], s->target, g->e.code + jump);
 }
 
 void gen_link(struct gen *g, const struct goto_stub *s)
 {
-	if (!s->jump)
+	if (!s->jump || s->rare)
 		return;
 	emit_aim32(&g->hot, s->jump, emit_here(&g->e));
 	emit_to_link(&g->e, g->thunk[THUNK_LINK], s->target, g->hot.code + s->jump);

@@ -113,6 +113,7 @@ struct pending {
 	uint32_t target, next; /* PENDING_GOTO, PENDING_CALL: guest code to go to, and to return to */
 	uint8_t kind, size, write, address;
 	uint8_t left; /* charged instructions that it does not run */
+	bool aside;   /* the branch is in the block's cold part, too */
 };
 
 enum { BLOCK_MAX_INSNS = 96, PENDING_MAX = 2 * BLOCK_MAX_INSNS + 2 };
@@ -122,6 +123,7 @@ struct goto_stub {
 	uint32_t jump, target;
 	unsigned refund;
 	bool near; /* code at the target may be jumped to directly */
+	bool rare;
 };
 
 /* Code of an instruction that may fault on the host: offset and length; landing 0: the window's, to be made */
@@ -129,10 +131,11 @@ struct touch {
 	uint32_t at, len, site, landing;
 };
 
-/* An instruction of the block, and where it is. returns: of a RET whose CALL is in the block, where to; else 0 */
+/* An instruction of the block, and where it is. returns: of a RET whose CALL is in the block, where to; else 0. rare: of a Jcc, the way out */
 struct step {
 	const struct insn *in;
 	uint32_t rip, returns;
+	bool rare;
 };
 
 /* Another page that the block has instructions of, or jumps into. */
@@ -169,6 +172,7 @@ struct value {
 struct gen {
 	struct emit e;
 	struct emit hot, cold; /* what e was before, and is in, gen_end() */
+	bool aside;            /* e is the cold part */
 	struct xlate *x;
 	struct step step[BLOCK_MAX_INSNS];
 	unsigned n;
@@ -214,7 +218,7 @@ static inline void gen_page_word(struct emit *e, unsigned ctx, uint32_t lin)
 }
 
 /* Before a block: where its budget is too small, and in the last 4 bytes its number of instructions. */
-enum { HEAD_ROOM = 16, HEAD_HOP = 9, JUMP_LENGTH = 5 };
+enum { HEAD_ROOM = 9, JUMP_LENGTH = 5 };
 enum {
 	TO_THUNK = 10,
 	TO_LINK = TO_THUNK + 8,
@@ -251,6 +255,7 @@ void emit_to_thunk(struct emit *e, uint32_t thunk); /* TO_THUNK bytes */
 void emit_to_link(struct emit *e, uint32_t link, uint32_t target, uint32_t jump);
 void gen_refund(struct gen *g, unsigned insns); /* that were charged and do not run */
 void gen_exit(struct gen *g, struct goto_stub *s);
+void gen_rare_exit(struct gen *g, const struct goto_stub *s);
 void gen_link(struct gen *g, const struct goto_stub *s);
 /* The page of an address outside the block's own, or NULL: the way there is looked up each time. */
 struct foreign *foreign_at(struct gen *g, uint32_t rip);
