@@ -74,7 +74,7 @@ static void reset_calls(struct xlate *x)
 {
 	struct calls *k = x->calls;
 
-	k->words[CALLS_SIZE / 8 - 2] = x->thunk[THUNK_RETURN + x->c->mmu.context];
+	*(uint64_t *)(uintptr_t)calls_bottom(k) = x->thunk[THUNK_RETURN + x->c->mmu.context];
 	k->generation = cache_generation(x->cache);
 	k->mode = x->c->mode;
 	x->frame->calls_sp = calls_bottom(k);

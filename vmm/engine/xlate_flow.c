@@ -185,17 +185,16 @@ void gen_goto_if(struct gen *g, unsigned cc, uint32_t target)
 	aim(g, emit_jcc(&g->e, cc), target, g->n - g->k - 1, same_page(g, target) || (f && f->present));
 }
 
-/* 32 bits, sign-extended: the word beside the host's return address */
-static void gen_push_expected(struct emit *e, uint32_t next)
-{
-	emit_u8(e, 0x68); /* push imm32 */
-	emit_u32(e, -next);
-}
-
-/* Where the guest's return leads, behind the host's call. */
+/* Where the host's return leads, with the guest's address in r8d. */
 static void gen_landing(struct gen *g, uint32_t next)
 {
-	emit_rm(&g->e, 8, 0x8d, RSP, at_base(RSP, 8));
+	struct emit *e = &g->e;
+	uint32_t same;
+
+	emit_rm(e, 4, 0x8d, RCX, at_base(R8, -(int32_t)next));
+	same = emit_jrcxz(e);
+	emit_jmp(e, g->thunk[THUNK_RETURN + g->context]);
+	emit_land8(e, same);
 	gen_keep_reach(g, GOTO_ROOM);
 	gen_goto(g, next);
 }
@@ -206,10 +205,9 @@ void gen_call_to(struct gen *g, uint32_t target, uint32_t next)
 	struct pending *elsewhere = NULL;
 
 	if (f && !f->present) {
-		gen_expect(g, f, (struct pending){ .kind = PENDING_CALL, .target = target, .next = next });
+		gen_expect(g, f, (struct pending){ .kind = PENDING_CALL, .target = target });
 		elsewhere = g->surveying ? NULL : &g->far[g->fars - 1];
 	}
-	gen_push_expected(&g->e, next);
 	aim(g, emit_call_near(&g->e), target, 0, f || same_page(g, target));
 	if (elsewhere)
 		elsewhere->back = emit_here(&g->e);
@@ -220,7 +218,6 @@ void gen_call_lookup(struct gen *g, uint32_t next)
 {
 	struct lookup l;
 
-	gen_push_expected(&g->e, next);
 	l = emit_lookup(&g->e, (unsigned)g->context);
 	emit_call_reg(&g->e, RCX);
 	gen_landing(g, next);
@@ -238,7 +235,6 @@ void gen_pending_goto(struct gen *g, const struct pending *p)
 		return;
 	}
 	emit_mov_imm(e, R8, p->target);
-	gen_push_expected(e, p->next);
 	l = emit_lookup(e, (unsigned)g->context);
 	emit_call_reg(e, RCX);
 	emit_jmp(e, p->back);
@@ -247,15 +243,7 @@ void gen_pending_goto(struct gen *g, const struct pending *p)
 
 void gen_return(struct gen *g)
 {
-	struct emit *e = &g->e;
-	uint32_t foreseen;
-
-	emit_rm(e, 4, 0x8b, RCX, at_base(RSP, 8));
-	emit_rm(e, 4, 0x8d, RCX, at_index(RCX, R8, 0, 0));
-	foreseen = emit_jrcxz(e);
-	emit_jmp(e, g->thunk[THUNK_RETURN + g->context]);
-	emit_land8(e, foreseen);
-	emit_u8(e, 0xc3); /* ret */
+	emit_u8(&g->e, 0xc3); /* ret */
 }
 
 /* The way out of the block; the jump to code that is to be asked for, or 0. */

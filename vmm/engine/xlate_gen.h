@@ -47,14 +47,11 @@ struct frame {
 };
 
 /*
- * The stack of translated code. A guest's CALL is also one of the host's, and so its RET, which the processor then predicts. Two words a call:
- *
- *     [rsp]     where the host's RET goes: the code behind the CALL
- *     [rsp+8]   minus the guest's return address, 32 bits: that code is right only if the guest returns there
- *
- * At the bottom is a call that nobody made, whose code looks the address up. What is on the stack holds as long as translations do (check_calls()).
+ * The stack of translated code. A guest's CALL is also one of the host's, and so its RET, which the processor then predicts. It has return addresses of the host's,
+ * a word each: of code that first looks whether that is where the guest returns to (gen_landing()). At the bottom is a call that nobody made, whose code looks the
+ * address up. What is on the stack holds as long as translations do (check_calls()).
  */
-enum { CALL_SIZE = 16, SLICE = 1 << 16, CALLS_SIZE = 3 * SLICE * CALL_SIZE };
+enum { CALL_SIZE = 8, SLICE = 1 << 16, CALLS_SIZE = 3 * SLICE * CALL_SIZE };
 struct calls {
 	uint64_t words[CALLS_SIZE / 8];
 	uint64_t sp;         /* frame.calls_sp, while the other context's are used */
@@ -110,7 +107,7 @@ struct pending {
 	uint32_t jump, hop; /* where its 8-bit, later its 32-bit displacement is */
 	uint32_t back;      /* PENDING_ACCESS: address after the jump; PENDING_CALL: where the guest's return leads */
 	uint32_t site;
-	uint32_t target, next; /* PENDING_GOTO, PENDING_CALL: guest code to go to, and to return to */
+	uint32_t target; /* PENDING_GOTO, PENDING_CALL: guest code to go to */
 	uint8_t kind, size, write, address;
 	uint8_t left; /* charged instructions that it does not run */
 	bool aside;   /* the branch is in the block's cold part, too */
@@ -266,7 +263,7 @@ void gen_pending_goto(struct gen *g, const struct pending *p); /* PENDING_GOTO, 
 void gen_goto(struct gen *g, uint32_t target);                 /* the block ends here */
 void gen_goto_if(struct gen *g, unsigned cc, uint32_t target);
 void gen_lookup(struct gen *g); /* the same; r8d: target */
-void gen_return(struct gen *g); /* the same, to where it was called from */
+void gen_return(struct gen *g); /* the same, to where it was called from as far as the guest returns there */
 /* The same; next: where it will return to. gen_call_lookup: r8d: target */
 void gen_call_to(struct gen *g, uint32_t target, uint32_t next);
 void gen_call_lookup(struct gen *g, uint32_t next);
