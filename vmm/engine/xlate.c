@@ -36,7 +36,7 @@
  *  1. Code is found by (physical page, linear page, mode) and offset, so constants may be linear addresses. FLAT_JUMP has the page's table of entries while
  *     the page's translation lasts, in the mode that is in force (see enter_mode()); nothing goes to another page's code without a look at that.
  *  2. A page's code goes all at once (cache_code_written), and no translated code runs at that moment: so no jump within the page needs to be undone. A block
- *     that jumps directly into another page, or has instructions of it, first looks whether that page's table is the one it was made for
+ *     that jumps directly into another page, or has instructions of it, first looks whether FLAT_JUMP has that page's table
  *     (gen_enter_page()), and dies with that page's code too: its head then leads elsewhere (struct dependent). Code memory is used again only after
  *     a flush of everything.
  *  3. Translated code runs only with a flat 32-bit CS, SS, DS and ES. FS and GS are looked at by each access.
@@ -209,7 +209,7 @@ static uint32_t code_for(struct xlate *x, struct trace *t)
 	if (!word) { /* the page's translation was gone for a while */
 		p = page_find(x, t->gpa & PAGE_MASK, rip & (uint32_t)PAGE_MASK, c->mode);
 		if (p) {
-			mmu_flat_set_jump(&c->mmu, rip & PAGE_MASK, page_word(p));
+			page_appear(x, p);
 			code = p->entries[rip & (PAGE_SIZE - 1)];
 			if (code)
 				return code;
@@ -508,7 +508,7 @@ static uint32_t on_cross(struct xlate *x, const uint8_t *data, uint32_t r8, int6
 	p = page_present(x, rip);
 	second = t->gpa2 == NO_PAGE ? NULL : page_find(x, t->gpa2, next, c->mode);
 	if (second && page_has_dependent(x, second, code)) {
-		mmu_flat_set_jump(&c->mmu, next, page_word(second));
+		page_appear(x, second);
 		return resume_at(x, code);
 	}
 	x->decline = true;
@@ -693,6 +693,8 @@ int xlate_create(struct xlate **out, struct cache *cache)
 	x->frame->c = x->c;
 	x->frame->x = x;
 	gen_thunks(x, handlers);
+	x->c->mmu.jump_gone = page_gone;
+	x->c->mmu.jump_gone_self = x;
 	cache->dropped = page_written;
 	cache->flushed = code_flush;
 	cache->dropped_self = x;
@@ -704,6 +706,7 @@ void xlate_destroy(struct xlate *x)
 {
 	if (!x)
 		return;
+	x->c->mmu.jump_gone = NULL;
 	x->cache->dropped = NULL;
 	x->cache->flushed = NULL;
 	codebuf_destroy(&x->buf);

@@ -199,6 +199,7 @@ static void gen_dead(struct gen *g)
 static void gen_end(struct gen *g)
 {
 	gen_hops(g);
+	g->ending = true;
 	for (unsigned i = 0; i < g->stubs; i++) {
 		if (!g->stub[i].rare)
 			gen_exit(g, &g->stub[i]);
@@ -279,14 +280,10 @@ static void gen_cross(struct gen *g)
 {
 	struct emit *e = &g->e;
 	struct foreign *second = &g->foreign[0];
-	uint32_t same;
 
-	gen_page_word(e, (unsigned)g->context, second->lin);
-	emit_rm(e, 4, 0x8d, RCX, at_base(RCX, (int32_t)-second->word));
+	emit_rm(e, 4, 0x8b, RCX, presence(second));
+	gen_pend(g, (struct pending){ .kind = PENDING_CROSS, .left = (uint8_t)g->n, .jump = emit_jrcxz(e) });
 	second->used = true;
-	same = emit_jrcxz(e);
-	gen_pend_far(g, (struct pending){ .kind = PENDING_CROSS, .left = (uint8_t)g->n, .hop = emit_jmp_near(e) });
-	emit_land8(e, same);
 }
 
 /* May ESP be other than r13 while it runs? */
@@ -552,10 +549,10 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 		if (p->losses >= LOSSES_MAX || !second->lin ||
 		    !foreign_add(g, second)) /* none at the end of the address space */
 			return 0;
-		mmu_flat_set_jump(&c->mmu, second->lin, page_word(second));
+		page_appear(x, second);
 	}
 	g->entries = p->entries;
-	g->aside = false;
+	g->ending = g->aside = false;
 	g->n = g->pendings = g->hopped = g->fars = g->stubs = g->accesses = g->touches = 0;
 	g->e = (struct emit){
 		.bytes = x->buf.write + x->code_at + HEAD_ROOM,
@@ -579,7 +576,7 @@ static uint32_t make_code(struct xlate *x, const struct trace *t, bool careful)
 		page_get(x, t->gpa & PAGE_MASK, lin, c->mode | CAREFUL)->entries[rip & (PAGE_SIZE - 1)] = g->code;
 	} else {
 		p->entries[rip & (PAGE_SIZE - 1)] = g->code;
-		mmu_flat_set_jump(&c->mmu, lin, page_word(p));
+		page_appear(x, p);
 	}
 	for (unsigned i = 0; i < g->foreigns; i++) {
 		if (g->foreign[i].used)

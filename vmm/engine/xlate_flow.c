@@ -75,9 +75,14 @@ struct foreign *foreign_add(struct gen *g, struct page *p)
 {
 	struct foreign *f = &g->foreign[g->foreigns];
 
-	if (!p || p->losses >= LOSSES_MAX || !(uint32_t)page_word(p))
+	if (!p || p->losses >= LOSSES_MAX)
 		return NULL;
-	*f = (struct foreign){ .page = p, .entries = p->entries, .lin = p->lin, .word = (uint32_t)page_word(p) };
+	*f = (struct foreign){
+		.page = p,
+		.entries = p->entries,
+		.lin = p->lin,
+		.presence = (uint32_t)(uintptr_t)page_presence(g->x, p),
+	};
 	g->foreigns++;
 	return f;
 }
@@ -93,20 +98,26 @@ struct foreign *foreign_at(struct gen *g, uint32_t rip)
 	return g->foreigns < FOREIGN_MAX ? foreign_add(g, page_expected(g, rip)) : NULL;
 }
 
-/* Elsewhere, with the pending's kind, when the page is another one or its translation was gone. */
+/* Elsewhere, as the pending's kind says, when the page is another one or its translation was gone. */
 static void gen_expect(struct gen *g, struct foreign *f, struct pending elsewhere)
 {
 	struct emit *e = &g->e;
-	uint32_t same;
+	uint32_t gone, over;
 
-	gen_page_word(e, (unsigned)g->context, f->lin);
-	emit_rm(e, 4, 0x8d, RCX, at_base(RCX, (int32_t)-f->word));
-	same = emit_jrcxz(e);
+	f->used = true;
+	emit_rm(e, 4, 0x8b, RCX, presence(f));
+	gone = emit_jrcxz(e);
+	if (!g->ending) {
+		elsewhere.jump = gone;
+		gen_pend(g, elsewhere);
+		return;
+	}
+	over = emit_jmp_short(e);
+	emit_land8(e, gone);
 	elsewhere.hop = emit_jmp_near(e);
 	elsewhere.aside = g->aside;
 	gen_pend_far(g, elsewhere);
-	emit_land8(e, same);
-	f->used = true;
+	emit_land8(e, over);
 }
 
 static void gen_expect_goto(struct gen *g, struct foreign *f, uint32_t target, unsigned refund)
@@ -132,7 +143,8 @@ static void gen_goto_far(struct gen *g, uint32_t target)
 	uint32_t no_page, no_entry;
 
 	emit_mov_imm(e, R8, target);
-	gen_page_word(e, (unsigned)g->context, target);
+	emit_rm(e, 8, 0x8b, RCX,
+	        at_base(R15, FLAT_AT(g->context, FLAT_JUMP((unsigned)g->context) + (target >> PAGE_SHIFT) * 8)));
 	no_page = emit_jrcxz(e);
 	emit_rm(e, 4, 0x8b, RCX, at_index(RCX, R8, 2, 0));
 	no_entry = emit_jrcxz(e);
@@ -206,7 +218,7 @@ void gen_call_to(struct gen *g, uint32_t target, uint32_t next)
 
 	if (f && !f->present) {
 		gen_expect(g, f, (struct pending){ .kind = PENDING_CALL, .target = target });
-		elsewhere = g->surveying ? NULL : &g->far[g->fars - 1];
+		elsewhere = g->surveying ? NULL : &g->pending[g->pendings - 1];
 	}
 	aim(g, emit_call_near(&g->e), target, 0, f || same_page(g, target));
 	if (elsewhere)

@@ -23,6 +23,7 @@
 
 enum { GUEST_CX = R12, GUEST_SP = R13, SPAN_HOME = R10, SHIFT_10 = R14, SHIFT_12 = R15 };
 enum { FLAT_BIAS = 12, SPANS = 8 };
+enum { PAGES = 4096 }; /* of code, each with 16 KiB of entries */
 #define FLAT_AT(ctx, part)                                                                                             \
 	((int32_t)((int64_t)(part) - (int64_t)FLAT_READ(ctx) - FLAT_BIAS)) /* displacement from r15 */
 
@@ -61,7 +62,8 @@ struct calls {
 
 /* Mapped below 2 GiB. */
 struct low {
-	struct calls calls[2]; /* by context */
+	struct calls calls[2];   /* by context */
+	uint32_t present[PAGES]; /* by page of code: FLAT_JUMP has its table of entries */
 	struct frame frame;
 };
 
@@ -113,7 +115,7 @@ struct pending {
 	bool aside;   /* the branch is in the block's cold part, too */
 };
 
-enum { BLOCK_MAX_INSNS = 96, PENDING_MAX = 2 * BLOCK_MAX_INSNS + 2 };
+enum { BLOCK_MAX_INSNS = 96, PENDING_MAX = 3 * BLOCK_MAX_INSNS + 2 };
 
 /* A jump out of the block that waits for the block's end. refund: instructions charged that it does not run */
 struct goto_stub {
@@ -139,9 +141,9 @@ struct step {
 struct foreign {
 	struct page *page;
 	const uint32_t *entries;
-	uint32_t lin, word; /* linear address; the word of its code, modulo 2^32 */
-	bool present;       /* it was seen to be the page there, and nothing since can have changed that */
-	bool used;          /* the block is good only while the page's code is */
+	uint32_t lin, presence; /* linear address; address of the word that is 0 unless the page is there */
+	bool present;           /* it was seen to be the page there, and nothing since can have changed that */
+	bool used;              /* the block is good only while the page's code is */
 };
 enum { FOREIGN_MAX = 6 };
 
@@ -169,7 +171,7 @@ struct value {
 struct gen {
 	struct emit e;
 	struct emit hot, cold; /* what e was before, and is in, gen_end() */
-	bool aside;            /* e is the cold part */
+	bool ending, aside;    /* in gen_end(); e is the cold part */
 	struct xlate *x;
 	struct step step[BLOCK_MAX_INSNS];
 	unsigned n;
@@ -208,11 +210,6 @@ struct gen {
 	int16_t owed; /* windowed: the guest's ESP is so much more than r13: PUSHes and POPs in a row move r13 once */
 	bool segment_known[2]; /* FS, GS: fs_ok, gs_ok */
 };
-
-static inline void gen_page_word(struct emit *e, unsigned ctx, uint32_t lin)
-{
-	emit_rm(e, 8, 0x8b, RCX, at_base(R15, FLAT_AT(ctx, FLAT_JUMP(ctx) + (uint64_t)(lin >> PAGE_SHIFT) * 8)));
-}
 
 /* Before a block: where its budget is too small, and in the last 4 bytes its number of instructions. */
 enum { HEAD_ROOM = 9, JUMP_LENGTH = 5 };
@@ -297,6 +294,11 @@ static inline unsigned host(unsigned offset)
 	static const uint8_t host_of[8] = { RAX, GUEST_CX, RDX, RBX, GUEST_SP, RBP, RSI, RDI };
 
 	return offset == GPR_ZERO ? NO_REG : host_of[(offset >> 3) & 7];
+}
+
+static inline struct operand presence(const struct foreign *f)
+{
+	return at_index(NO_REG, NO_REG, 0, (int32_t)f->presence);
 }
 
 static inline struct operand at_frame(const struct gen *g, size_t offset)

@@ -123,13 +123,33 @@ struct page *page_get(struct xlate *x, uint64_t gpa, uint32_t lin, uint8_t mode)
 	return p ? p : make_page(x, gpa, lin, mode);
 }
 
+static uint32_t index_of_word(const struct xlate *x, uint64_t word, uint64_t lin)
+{
+	return (uint32_t)((word + 4 * lin - (uintptr_t)x->entries) / (PAGE_SIZE * sizeof(*x->entries)));
+}
+
 struct page *page_present(struct xlate *x, uint32_t rip)
 {
 	uint64_t word = *mmu_flat_word(&x->c->mmu, FLAT_JUMP((unsigned)x->c->mmu.context), rip);
 
-	if (!word)
-		return NULL;
-	return &x->pages[(word + 4ull * (rip & PAGE_MASK) - (uintptr_t)x->entries) / (PAGE_SIZE * sizeof(*x->entries))];
+	return word ? &x->pages[index_of_word(x, word, rip & (uint32_t)PAGE_MASK)] : NULL;
+}
+
+uint32_t *page_presence(const struct xlate *x, const struct page *p)
+{
+	return &x->low->present[p - x->pages];
+}
+
+void page_appear(struct xlate *x, const struct page *p)
+{
+	*page_presence(x, p) = mmu_flat_set_jump(&x->c->mmu, p->lin, page_word(p));
+}
+
+void page_gone(void *self, uint64_t word, uint64_t lin)
+{
+	struct xlate *x = self;
+
+	x->low->present[index_of_word(x, word, lin)] = 0;
 }
 
 bool page_can_restart(const struct xlate *x)

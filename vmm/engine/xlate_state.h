@@ -16,7 +16,6 @@
 #define BLOCK_ROOM (BLOCK_MAX_INSNS * 192u + 256) /* no block is longer */
 #define SITES (1u << 19)
 #define SITE_ROOM BLOCK_MAX_INSNS
-#define PAGES 4096u /* code pages, each with 16 KiB of entries */
 #define PAGE_HASH 4096u
 #define DEPENDENTS (1u << 18)
 #define LOSSES_MAX 100u /* where a page's code keeps changing, no other page's blocks have it */
@@ -101,6 +100,10 @@ struct page *page_present(struct xlate *x, uint32_t rip); /* the page that rip i
 /* The word that makes [word + 4 * linear address] the entry; and the entry, 0 none. */
 uint64_t page_word(const struct page *p);
 uint32_t page_code(uint64_t word, uint32_t lin);
+/* It is the page at its linear address, from now on, until page_gone() (mmu.jump_gone); and the word that is not 0 meanwhile. */
+void page_appear(struct xlate *x, const struct page *p);
+void page_gone(void *self, uint64_t word, uint64_t lin);
+uint32_t *page_presence(const struct xlate *x, const struct page *p);
 /* The page's blocks are translated anew when they next run. There must be room for that. */
 bool page_can_restart(const struct xlate *x);
 void page_restart(struct xlate *x, struct page *p);

@@ -90,11 +90,23 @@ static void shut(struct mmu *m, uint64_t lin)
 		window_shut_page(&m->window, lin);
 }
 
+static void flat_clear_jump(struct mmu *m, unsigned ctx, uint64_t lin)
+{
+	uint64_t *word = mmu_flat_word(m, FLAT_JUMP(ctx), lin), value = *word;
+
+	if (!value)
+		return;
+	*word = 0;
+	if (m->jump_gone)
+		m->jump_gone(m->jump_gone_self, value, lin & PAGE_MASK);
+}
+
 static void flat_clear(struct mmu *m, unsigned ctx, uint64_t lin)
 {
 	uint64_t *words[] = {
-		mmu_flat_word(m, FLAT_READ(ctx), lin),       mmu_flat_word(m, FLAT_WRITE(ctx), lin),
-		mmu_flat_word(m, FLAT_JUMP(ctx), lin),       mmu_flat_span(m, FLAT_SPAN_READ(ctx), lin),
+		mmu_flat_word(m, FLAT_READ(ctx), lin),
+		mmu_flat_word(m, FLAT_WRITE(ctx), lin),
+		mmu_flat_span(m, FLAT_SPAN_READ(ctx), lin),
 		mmu_flat_span(m, FLAT_SPAN_WRITE(ctx), lin),
 	};
 
@@ -102,6 +114,7 @@ static void flat_clear(struct mmu *m, unsigned ctx, uint64_t lin)
 		if (*words[i])
 			*words[i] = 0;
 	}
+	flat_clear_jump(m, ctx, lin);
 	if (ctx == MMU_USER)
 		shut(m, lin);
 }
@@ -795,25 +808,23 @@ bool mmu_window_open(struct mmu *m, uint64_t lin, bool write)
 	return window_open(&m->window, page, read_word + page - (uintptr_t)m->ram->host, writable);
 }
 
-void mmu_flat_set_jump(struct mmu *m, uint64_t lin, uint64_t value)
+bool mmu_flat_set_jump(struct mmu *m, uint64_t lin, uint64_t value)
 {
 	uint64_t word = paging(m) ? store_find(m->store, lin) : identity_word(lin);
 
 	if (!word)
-		return;
+		return false;
 	flat_note(m, m->context, lin, word & PTE_G ? 1 : 0);
+	flat_clear_jump(m, m->context, lin);
 	*mmu_flat_word(m, FLAT_JUMP(m->context), lin) = value;
+	return true;
 }
 
 void mmu_flat_drop_jumps(struct mmu *m, enum mmu_context context)
 {
 	for (unsigned global = 0; global < 2; global++) {
-		for (uint32_t i = 0; i < m->journal->count[context][global]; i++) {
-			uint64_t lin = (uint64_t)m->journal->page[context][global][i] << PAGE_SHIFT;
-
-			if (*mmu_flat_word(m, FLAT_JUMP(context), lin))
-				*mmu_flat_word(m, FLAT_JUMP(context), lin) = 0;
-		}
+		for (uint32_t i = 0; i < m->journal->count[context][global]; i++)
+			flat_clear_jump(m, context, (uint64_t)m->journal->page[context][global][i] << PAGE_SHIFT);
 	}
 }
 

@@ -64,6 +64,9 @@ struct mmu {
 	enum mmu_context context;
 	uint8_t *flat; /* NULL unless mmu_flat_create() was called */
 	struct flat_journal *journal;
+	/* a FLAT_JUMP word was dropped or replaced: mmu_flat_set_jump()'s value and page; may be NULL */
+	void (*jump_gone)(void *self, uint64_t value, uint64_t lin);
+	void *jump_gone_self;
 	struct window window; /* for MMU_USER: pages that the flat table has; none unless mmu_window_create() was called */
 	bool split_views;     /* model 0/3/3: supervisor and user are separate views; a crossing empties `fast` */
 	bool stepping;        /* slow path may touch MMIO and code pages (set for one instruction at a time) */
@@ -131,8 +134,8 @@ int mmu_flat_create(struct mmu *m);   /* -ENOMEM */
 int mmu_window_create(struct mmu *m); /* after mmu_flat_create(); -ENOMEM, -ENOTSUP */
 /* Open lin's page in the window, as far as the flat table permits; false when that is not even reading, or not the writing that is wanted. */
 bool mmu_window_open(struct mmu *m, uint64_t lin, bool write);
-/* Remember `value` for the page of lin in the present context until its translation goes. The page must have one. */
-void mmu_flat_set_jump(struct mmu *m, uint64_t lin, uint64_t value);
+/* Remember `value`, not 0, for the page of lin in the present context until its translation goes. False when it has none. */
+bool mmu_flat_set_jump(struct mmu *m, uint64_t lin, uint64_t value);
 /* Forget all of them: of one context. */
 void mmu_flat_drop_jumps(struct mmu *m, enum mmu_context context);
 
