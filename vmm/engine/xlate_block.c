@@ -80,7 +80,8 @@ static void gen_cold(struct gen *g, const struct pending *p)
 		emit_u32(e, g->dead);
 		return;
 	case PENDING_GOTO:
-	case PENDING_CALL: gen_pending_goto(g, p); return;
+	case PENDING_CALL:
+	case PENDING_RETURN: gen_pending_goto(g, p); return;
 	case PENDING_CAREFUL:
 		gen_refund(g, p->left);
 		emit_jmp_near(e); /* just below, until there is a careful block to go to */
@@ -286,15 +287,42 @@ static void gen_cross(struct gen *g)
 	second->used = true;
 }
 
+static bool names_sp(const struct insn *in)
+{
+	return host(in->reg) == GUEST_SP || host(in->rm) == GUEST_SP;
+}
+
+/* What looks at no registers but its operands, and does not leave the block. */
+static bool is_plain(enum op op)
+{
+	switch (op) {
+	case OP_MOV:
+	case OP_MOVZX:
+	case OP_MOVSX:
+	case OP_LEA:
+	case OP_TEST:
+	case OP_INC:
+	case OP_DEC:
+	case OP_NOT:
+	case OP_NEG:
+	case OP_IMUL2:
+	case OP_IMUL3: return true;
+	default:
+		return (op >= OP_ADD && op <= OP_CMP) || (op >= OP_ROL && op <= OP_SAR) ||
+		       (op >= OP_SETO && op <= OP_SETNLE) || (op >= OP_CMOVO && op <= OP_CMOVNLE);
+	}
+}
+
 /* May ESP be other than r13 while it runs? */
 static bool may_owe(const struct insn *in)
 {
-	bool reg_but_sp = in->form == FORM_R && host(in->rm) != GUEST_SP;
-
-	if (in->opsize != 4)
-		return false;
-	return (in->op == OP_PUSH && (in->form == FORM_I || reg_but_sp)) || (in->op == OP_POP && reg_but_sp) ||
-	       in->op == OP_RET;
+	switch (in->op) {
+	case OP_PUSH: return in->opsize == 4 && !(in->form == FORM_R && names_sp(in));
+	case OP_POP: return in->opsize == 4 && in->form == FORM_R && !names_sp(in);
+	case OP_CALL: return in->opsize == 4 && in->form == FORM_I;
+	case OP_RET: return in->opsize == 4;
+	default: return is_plain(in->op) && !names_sp(in);
+	}
 }
 
 /* What was seen to hold; a handler may change it. */
@@ -459,6 +487,16 @@ static bool passes_through(struct gen *g, const struct trace *t, uint32_t target
 	return callee && last->op == OP_RET && last->opsize == 4 && (callee->n <= SHORT || !has_code(g, target));
 }
 
+/* MOV r32, [ESP]; RET: how position-independent code learns its address. */
+static bool is_thunk(const struct trace *t)
+{
+	const struct insn *mov = &t->insns[0], *ret = &t->insns[1];
+
+	return t->n == 2 && mov->op == OP_MOV && mov->form == FORM_RM && mov->opsize == 4 && mov->asize == 4 &&
+	       mov->seg == SEG_SS && host(mov->base) == GUEST_SP && mov->index == GPR_ZERO && !mov->disp &&
+	       host(mov->reg) != GUEST_SP && ret->op == OP_RET && ret->opsize == 4 && !ret->imm;
+}
+
 enum { SHORT_LOOP = 24 };
 
 /* A short loop is a block of its own: a jump back from the middle of a longer one would have to give back what was charged for the rest. */
@@ -490,6 +528,10 @@ static void choose_steps(struct gen *g, const struct trace *t)
 
 		add_trace(g, run, rip);
 		last = &g->step[g->n - 1];
+		if (returns && is_thunk(run)) {
+			last[-1].thunk = last->thunk = true;
+			last[-1].returns = returns;
+		}
 		in = last->in;
 		rip = last->rip + in->len;
 		if (in->flags & IF_ENDS && in->opsize != 4 && !repeats(in))

@@ -120,9 +120,9 @@ static void gen_expect(struct gen *g, struct foreign *f, struct pending elsewher
 	emit_land8(e, over);
 }
 
-static void gen_expect_goto(struct gen *g, struct foreign *f, uint32_t target, unsigned refund)
+static void gen_expect_goto(struct gen *g, struct foreign *f, uint32_t target)
 {
-	gen_expect(g, f, (struct pending){ .kind = PENDING_GOTO, .target = target, .left = (uint8_t)refund });
+	gen_expect(g, f, (struct pending){ .kind = PENDING_GOTO, .target = target });
 }
 
 void gen_enter_page(struct gen *g, uint32_t rip)
@@ -131,8 +131,9 @@ void gen_enter_page(struct gen *g, uint32_t rip)
 
 	if (!f || f->present)
 		return;
-	gen_settle(g);
-	gen_expect_goto(g, f, rip, g->n - g->k);
+	gen_expect(g, f,
+	           (struct pending){
+	                   .kind = PENDING_GOTO, .target = rip, .left = (uint8_t)(g->n - g->k), .owed = g->owed });
 	f->present = true;
 }
 
@@ -186,7 +187,7 @@ void gen_goto(struct gen *g, uint32_t target)
 		return;
 	}
 	if (f && !f->present)
-		gen_expect_goto(g, f, target, 0);
+		gen_expect_goto(g, f, target);
 	aim(g, emit_jmp_near(&g->e), target, 0, true);
 }
 
@@ -241,9 +242,15 @@ void gen_pending_goto(struct gen *g, const struct pending *p)
 	struct emit *e = &g->e;
 	struct lookup l;
 
+	if (p->owed)
+		emit_rm(e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, p->owed));
+	gen_refund(g, p->left);
 	if (p->kind == PENDING_GOTO) {
-		gen_refund(g, p->left);
 		gen_goto_far(g, p->target);
+		return;
+	}
+	if (p->kind == PENDING_RETURN) {
+		gen_lookup(g);
 		return;
 	}
 	emit_mov_imm(e, R8, p->target);
@@ -270,7 +277,7 @@ static uint32_t gen_way_out(struct gen *g, const struct goto_stub *s)
 		return 0;
 	}
 	if (!s->near)
-		gen_expect_goto(g, f, s->target, 0);
+		gen_expect_goto(g, f, s->target);
 	code = code_at(g, s->target);
 	if (!code)
 		return emit_jmp_near(&g->e);

@@ -103,7 +103,8 @@ enum pending_kind {
 	PENDING_CAREFUL,
 	PENDING_CROSS,
 	PENDING_GOTO,
-	PENDING_CALL
+	PENDING_CALL,
+	PENDING_RETURN
 };
 struct pending {
 	uint32_t jump, hop; /* where its 8-bit, later its 32-bit displacement is */
@@ -112,6 +113,7 @@ struct pending {
 	uint32_t target; /* PENDING_GOTO, PENDING_CALL: guest code to go to */
 	uint8_t kind, size, write, address;
 	uint8_t left; /* charged instructions that it does not run */
+	int16_t owed; /* struct gen.owed */
 	bool aside;   /* the branch is in the block's cold part, too */
 };
 
@@ -135,6 +137,7 @@ struct step {
 	const struct insn *in;
 	uint32_t rip, returns;
 	bool rare;
+	bool thunk; /* MOV and RET of a function that loads its return address: that is `returns` */
 };
 
 /* Another page that the block has instructions of, or jumps into. */
@@ -207,7 +210,7 @@ struct gen {
 	uint16_t groups;
 	bool x87_known; /* x87_ok was seen to hold, and nothing since can have changed it */
 	bool sse_known;
-	int16_t owed; /* windowed: the guest's ESP is so much more than r13: PUSHes and POPs in a row move r13 once */
+	int16_t owed; /* windowed: the guest's ESP is so much more than r13: several PUSHes and POPs move r13 once */
 	bool segment_known[2]; /* FS, GS: fs_ok, gs_ok */
 };
 
@@ -256,7 +259,7 @@ struct foreign *foreign_at(struct gen *g, uint32_t rip);
 struct foreign *foreign_add(struct gen *g, struct page *p); /* the same; p may be NULL */
 /* The next instruction, of another page: is that the page it was made from? */
 void gen_enter_page(struct gen *g, uint32_t rip);
-void gen_pending_goto(struct gen *g, const struct pending *p); /* PENDING_GOTO, PENDING_CALL */
+void gen_pending_goto(struct gen *g, const struct pending *p); /* PENDING_GOTO, PENDING_CALL, PENDING_RETURN */
 void gen_goto(struct gen *g, uint32_t target);                 /* the block ends here */
 void gen_goto_if(struct gen *g, unsigned cc, uint32_t target);
 void gen_lookup(struct gen *g); /* the same; r8d: target */
@@ -267,7 +270,7 @@ void gen_call_lookup(struct gen *g, uint32_t next);
 
 /* xlate_mem.c */
 bool segment_known(const struct insn *in, bool write);
-struct operand guest_operand(const struct insn *in);
+struct operand guest_operand(const struct gen *g, const struct insn *in);
 unsigned gen_ea(struct gen *g,
                 const struct insn *in); /* effective address: the register that holds it, R8 or the guest's own base */
 /* What the address in a register leads to, checked or through the window, or the instruction is left; may use rcx. through_segment: no wrap at the segment's end is excluded, so

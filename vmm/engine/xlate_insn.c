@@ -210,7 +210,7 @@ static bool gen_lea(struct gen *g, const struct insn *in)
 {
 	if (in->asize != 4 || in->form != FORM_RM)
 		return false;
-	emit_rm(&g->e, in->opsize, 0x8d, host(in->reg), guest_operand(in));
+	emit_rm(&g->e, in->opsize, 0x8d, host(in->reg), guest_operand(g, in));
 	return true;
 }
 
@@ -806,6 +806,8 @@ static bool gen_jmp(struct gen *g, const struct insn *in)
 	return true;
 }
 
+enum { RET_MAX = 4096 };
+
 static bool gen_call(struct gen *g, const struct insn *in)
 {
 	uint32_t inside;
@@ -814,9 +816,10 @@ static bool gen_call(struct gen *g, const struct insn *in)
 		return false;
 	if (in->form == FORM_I) {
 		gen_push_imm(g, rip_after(g, in));
+		if (goes_on(g, &inside))
+			return true;
 		gen_settle(g);
-		if (!goes_on(g, &inside))
-			gen_call_to(g, rip_after(g, in) + in->imm, rip_after(g, in));
+		gen_call_to(g, rip_after(g, in) + in->imm, rip_after(g, in));
 		return true;
 	}
 	if (in->form == FORM_R)
@@ -834,26 +837,59 @@ static bool gen_call(struct gen *g, const struct insn *in)
 	return true;
 }
 
+/* RET of a function that the block went through. Where it does not return to, the block is left. */
+static void gen_ret_inside(struct gen *g, uint32_t returns)
+{
+	struct emit *e = &g->e;
+	uint32_t same, inside;
+
+	emit_rm(e, 4, 0x8d, RCX, at_base(R8, -(int32_t)returns));
+	same = emit_jrcxz(e);
+	gen_pend_far(g, (struct pending){
+	                        .kind = PENDING_RETURN,
+	                        .left = (uint8_t)(g->n - g->k - 1),
+	                        .owed = g->owed,
+	                        .hop = emit_jmp_near(e),
+	                });
+	emit_land8(e, same);
+	if (goes_on(g, &inside))
+		return;
+	gen_settle(g);
+	gen_goto(g, returns);
+}
+
 static bool gen_ret(struct gen *g, const struct insn *in)
 {
-	uint32_t returns = g->step[g->k].returns, inside, same;
+	uint32_t returns = g->step[g->k].returns;
 
-	if (in->opsize != 4)
+	if (in->opsize != 4 || in->imm > RET_MAX)
 		return false;
 	emit_rm(&g->e, 4, 0x8b, R8, gen_stack(g, R_SP, 0, false));
-	emit_rm(&g->e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, g->owed + 4 + (int32_t)in->imm));
-	g->owed = 0;
-	if (!returns) {
-		gen_return(g);
+	gen_move_sp(g, 4 + (int)in->imm);
+	if (returns) {
+		gen_ret_inside(g, returns);
 		return true;
 	}
-	emit_rm(&g->e, 4, 0x8d, RCX, at_base(R8, -(int32_t)returns));
-	same = emit_jrcxz(&g->e);
-	emit_rm(&g->e, 8, 0x8d, R11, at_base(R11, -(int32_t)(g->n - g->k - 1)));
-	gen_lookup(g);
-	emit_land8(&g->e, same);
-	if (!goes_on(g, &inside))
-		gen_goto(g, returns);
+	gen_settle(g);
+	gen_return(g);
+	return true;
+}
+
+/* `call` of a function that is MOV r32, [ESP] and RET: both are known without a look at the stack. That the CALL's own store went inline says
+ * that nobody watches that word. */
+static bool gen_thunk_step(struct gen *g, const struct insn *in)
+{
+	uint32_t inside;
+
+	if (in->op == OP_MOV) {
+		emit_mov_imm(&g->e, host(in->reg), g->step[g->k].returns);
+		return true;
+	}
+	gen_move_sp(g, 4);
+	if (!goes_on(g, &inside)) {
+		gen_settle(g);
+		gen_goto(g, g->step[g->k].returns);
+	}
 	return true;
 }
 
@@ -944,6 +980,8 @@ static bool gen_by_op(struct gen *g, const struct insn *in)
 
 bool gen_insn(struct gen *g, const struct insn *in)
 {
+	if (g->step[g->k].thunk)
+		return gen_thunk_step(g, in);
 	if (is_fpu(in))
 		return gen_fpu(g, in);
 	if (in->op >= OP_ADD && in->op <= OP_CMP)

@@ -41,9 +41,11 @@ bool segment_known(const struct insn *in, bool write)
 	return in->asize == 4 && in->seg < SEG_COUNT && !(write && in->seg == SEG_CS);
 }
 
-struct operand guest_operand(const struct insn *in)
+struct operand guest_operand(const struct gen *g, const struct insn *in)
 {
-	return at_index(host(in->base), host(in->index), in->scale, (int32_t)in->disp);
+	uint32_t owed = host(in->base) == GUEST_SP ? (uint32_t)g->owed : 0;
+
+	return at_index(host(in->base), host(in->index), in->scale, (int32_t)(in->disp + owed));
 }
 
 unsigned gen_ea(struct gen *g, const struct insn *in)
@@ -54,9 +56,9 @@ unsigned gen_ea(struct gen *g, const struct insn *in)
 		emit_mov_imm(&g->e, R8, in->disp);
 		return R8;
 	}
-	if (index == NO_REG && !in->disp)
+	if (index == NO_REG && !in->disp && !(base == GUEST_SP && g->owed))
 		return base;
-	emit_rm(&g->e, 4, 0x8d, R8, guest_operand(in));
+	emit_rm(&g->e, 4, 0x8d, R8, guest_operand(g, in));
 	return R8;
 }
 
@@ -255,7 +257,7 @@ struct operand gen_memory(struct gen *g, const struct insn *in, unsigned size, b
 	if (in->seg >= SEG_FS)
 		return gen_in_segment(g, in, size, write);
 	if (g->windowed)
-		return gen_through_window(g, guest_operand(in));
+		return gen_through_window(g, guest_operand(g, in));
 	if (in->index == GPR_ZERO && in->base != GPR_ZERO && gen_in_span(g, in->base >> 3, in->disp, size, write, &m))
 		return m;
 	return gen_at(g, gen_ea(g, in), size, write, false);
