@@ -23,8 +23,7 @@
 #define PLACES_MAX (1u << 19)
 #define TRAP_GP 13
 #define TRAP_PF 14
-#define PF_W 2 /* SDM vol. 3A 4.7 */
-#define OPERAND_MAX 16
+#define PF_W 2                      /* SDM vol. 3A 4.7 */
 #define ALTERNATE_STACK (64u << 10) /* more than any processor's state takes */
 
 /* ---- rules ---- */
@@ -223,7 +222,7 @@ static bool expected(struct hardfaults *f, const struct hardfault_place *p, unsi
 	f->write = trap == TRAP_PF && (error & PF_W);
 	if (trap == TRAP_GP)
 		return true;
-	if (trap != TRAP_PF || address - (uintptr_t)f->window >= WINDOW_SIZE + OPERAND_MAX)
+	if (trap != TRAP_PF || address - ((uintptr_t)f->window - WINDOW_GUARD) >= WINDOW_SIZE + 2 * WINDOW_GUARD)
 		return false;
 	f->address = address - (uintptr_t)f->window;
 	return true;

@@ -119,16 +119,17 @@ static bool may_run(const struct vcpu *c)
 	return (c->mode & (MODE_CS32 | MODE_SS32 | MODE_VM)) == (MODE_CS32 | MODE_SS32) && !c->mmu.all_slow && flat(c);
 }
 
-static void describe(const struct segment *s, uint64_t *ok, uint64_t *base)
+static void describe(const struct frame *f, const struct segment *s, uint64_t *ok, uint64_t *base, uint64_t *window)
 {
 	*ok = s->rlimit == FULL_SEGMENT && s->wlimit == FULL_SEGMENT && !(s->base & 15);
 	*base = s->base;
+	*window = *ok ? f->window + s->base : f->window - WINDOW_GUARD / 2;
 }
 
 static void describe_segments(const struct vcpu *c, struct frame *f)
 {
-	describe(&c->seg[SEG_FS], &f->fs_ok, &f->fs_base);
-	describe(&c->seg[SEG_GS], &f->gs_ok, &f->gs_base);
+	describe(f, &c->seg[SEG_FS], &f->fs_ok, &f->fs_base, &f->fs_window);
+	describe(f, &c->seg[SEG_GS], &f->gs_ok, &f->gs_base, &f->gs_window);
 }
 
 /* What inline code asks about the rest of the state, after anything else ran. */

@@ -34,7 +34,7 @@
 #include "vmm/engine/fpu.h"
 #include "vmm/engine/xlate_gen.h"
 
-enum { NEAR = 0xfff, SPAN_MAX = 1024 };
+enum { NEAR = 0xfff, SPAN_MAX = 1024, SHUT = WINDOW_GUARD / 2, OPERAND_MAX = 16 };
 
 bool segment_known(const struct insn *in, bool write)
 {
@@ -110,11 +110,17 @@ static void gen_check(struct gen *g, unsigned address, unsigned size, bool write
 	gen_pend(g, p);
 }
 
-/* One memory, one address: the host's caches are slow to see that two addresses are the same. */
-struct operand gen_through_window(struct gen *g, struct operand m)
+/* The present instruction may fault on the host. */
+static void gen_touch_window(struct gen *g)
 {
 	gen_site(g);
 	g->touching = true;
+}
+
+/* One memory, one address: the host's caches are slow to see that two addresses are the same. */
+struct operand gen_through_window(struct gen *g, struct operand m)
+{
+	gen_touch_window(g);
 	return in_window(m);
 }
 
@@ -160,10 +166,12 @@ static struct operand gen_in_segment(struct gen *g, const struct insn *in, unsig
 	struct operand base = segment_word(g, in, offsetof(struct frame, fs_base), offsetof(struct frame, gs_base));
 	unsigned address;
 
-	if (g->windowed && in->base == GPR_ZERO && in->index == GPR_ZERO && in->disp <= -size) {
-		gen_require_segment(g, in);
-		emit_rm(&g->e, 4, 0x8b, R8, base);
-		return gen_through_window(g, at_base(R8, (int32_t)in->disp));
+	if (g->windowed && in->base == GPR_ZERO && in->index == GPR_ZERO && in->disp <= -size &&
+	    (int32_t)in->disp >= -SHUT && (int32_t)in->disp < SHUT - OPERAND_MAX) {
+		emit_rm(&g->e, 8, 0x8b, R8,
+		        segment_word(g, in, offsetof(struct frame, fs_window), offsetof(struct frame, gs_window)));
+		gen_touch_window(g);
+		return at_base(R8, (int32_t)in->disp);
 	}
 	address = gen_ea(g, in);
 	gen_require_segment(g, in);

@@ -12,8 +12,7 @@
 #include "vmm/bug.h"
 
 #define PAGES (WINDOW_SIZE >> PAGE_SHIFT)
-#define GUARD (1ull << 16) /* no operand reaches further beyond the end */
-#define OPEN_MAX 16384u    /* the host permits 65,530 mappings in all (vm.max_map_count) */
+#define OPEN_MAX 16384u /* the host permits 65,530 mappings in all (vm.max_map_count) */
 
 static void *reserve(void *at, size_t bytes, int protection)
 {
@@ -29,10 +28,10 @@ int window_create(struct window *w, const struct ram *ram)
 	memset(w, 0, sizeof(*w));
 	if (ram->fd < 0)
 		return -ENOTSUP;
-	p = reserve(NULL, WINDOW_SIZE + 2 * GUARD, PROT_NONE);
+	p = reserve(NULL, WINDOW_SIZE + 2 * WINDOW_GUARD, PROT_NONE);
 	if (!p)
 		return -ENOMEM;
-	w->base = p + GUARD;
+	w->base = p + WINDOW_GUARD;
 	w->ram = ram;
 	w->state = reserve(NULL, PAGES, PROT_READ | PROT_WRITE);
 	if (w->state)
@@ -44,7 +43,7 @@ int window_create(struct window *w, const struct ram *ram)
 void window_destroy(struct window *w)
 {
 	if (w->base)
-		munmap(w->base - GUARD, WINDOW_SIZE + 2 * GUARD);
+		munmap(w->base - WINDOW_GUARD, WINDOW_SIZE + 2 * WINDOW_GUARD);
 	if (w->state)
 		munmap(w->state, PAGES);
 	memset(w, 0, sizeof(*w));

@@ -13,6 +13,7 @@
 #include "vmm/mem/ram.h"
 
 #define WINDOW_SIZE (1ull << 32)
+#define WINDOW_GUARD (1ull << 16) /* shut on either side: no operand reaches further */
 
 enum window_state { WINDOW_SHUT, WINDOW_READ, WINDOW_WRITE /* and read */ };
 
