@@ -369,7 +369,7 @@ static void sample(struct xlate *x, uint32_t rip)
 		return;
 	if (p->windowed) {
 		if (p->credit < CREDIT_MAX)
-			p->credit++;
+			p->credit += SLICE_CREDIT;
 		return;
 	}
 	if (++p->samples < p->samples_wanted)
@@ -391,11 +391,10 @@ static void charge(struct xlate *x, uint32_t rip)
 
 	if (!p || !p->windowed)
 		return;
-	p->credit -= FAULT_COST;
-	if (p->credit >= 0 || !page_can_restart(x))
+	if (--p->credit >= 0 || !page_can_restart(x))
 		return;
 	p->windowed = x->always_window;
-	p->credit = 2 * FAULT_COST;
+	p->credit = SLICE_CREDIT;
 	p->samples = 0;
 	if (p->samples_wanted < UINT16_MAX / 4)
 		p->samples_wanted *= 4;

@@ -53,7 +53,7 @@ struct frame {
  * a word each: of code that first looks whether that is where the guest returns to (gen_landing()). At the bottom is a call that nobody made, whose code looks the
  * address up. What is on the stack holds as long as translations do (check_calls()).
  */
-enum { CALL_SIZE = 8, SLICE = 1 << 16, CALLS_SIZE = 3 * SLICE * CALL_SIZE };
+enum { CALL_SIZE = 8, SLICE = 1 << 18, CALLS_SIZE = 3 * SLICE * CALL_SIZE };
 struct calls {
 	uint64_t words[CALLS_SIZE / 8];
 	uint64_t sp;         /* frame.calls_sp, while the other context's are used */

@@ -23,9 +23,9 @@
 #define CAREFUL 0x80u /* with a page's mode: its careful blocks; no MODE_* key has this bit */
 _Static_assert(CAREFUL == MODE_KEYS, "no key of the mode");
 
-/* Slices that end in a page before its code goes through the window, and what a window fault costs, in slices: one takes some 50 microseconds, of which the window
- * saves a third; a fault takes 25. */
-enum { FIRST_SAMPLES = 32, CREDIT_MAX = 512, FAULT_COST = 1 };
+/* Slices that end in a page before its code goes through the window, and the window faults that one more slice pays for: a slice takes some 100 microseconds, of
+ * which the window saves half; a fault takes 25. */
+enum { FIRST_SAMPLES = 8, CREDIT_MAX = 512, SLICE_CREDIT = 2 };
 
 struct page {
 	uint64_t gpa;
@@ -33,7 +33,7 @@ struct page {
 	uint8_t mode;
 	bool windowed;                    /* blocks go through the window */
 	uint16_t samples, samples_wanted; /* slices that ended here, and how many make it worth that */
-	int32_t credit;                   /* slices that its window faults may still cost */
+	int32_t credit;                   /* window faults that are still paid for */
 	uint32_t dependents;              /* index of the first, 0 none */
 	unsigned losses;                  /* how often those died, or an instruction across its end did */
 	struct page *hash_next;           /* same hash of gpa */
