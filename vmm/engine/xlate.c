@@ -1,8 +1,8 @@
 /*
  * xlate.c - the translator: blocks of host code, how they are found, chained, entered and left.
  *
- * A block begins with a trace (cache.h) that was interpreted HOT times, and goes on with what usually runs next on the same page: along jumps, behind
- * conditional ones, through short functions. Guest registers and flags are the host's own (xlate_gen.h), so most instructions are re-encoded with nothing but
+ * A block begins with a trace (cache.h) that was interpreted HOT times, and goes on with what was seen to run next: along jumps, behind conditional ones,
+ * through short functions, over the ends of pages. Guest registers and flags are the host's own (xlate_gen.h), so most instructions are re-encoded with nothing but
  * their memory operand changed. A block of
  *
  *     c0100000: mov eax, [ebx+8]      c0100003: add eax, ecx      c0100005: jz c0100020      c0100007: inc esi      c0100008: jmp c0100000
@@ -24,6 +24,12 @@
  *            jmp head                       a jump within the page, patched when its target was translated
  *     exit:  lea r11, [r11-2]               two of the five did not run
  *            jmp c0100020's code
+ *
+ * Had it been `jmp c0105000`, on another page:
+ *
+ *            mov ecx, [presence of c0105]   0 unless that page's code is what the jump was made for
+ *            jrcxz  elsewhere               -> its entry is looked up
+ *            jmp c0105000's code
  *
  * Nothing between the instructions of the guest changes the host's arithmetic flags: LEA, MOV, SHRX, RORX, PEXT and JRCXZ do not. Accesses near each other share a
  * check: xlate_mem.c. What a JRCXZ leads to lies in another part of the buffer, so that what runs lies close together.

@@ -1,8 +1,8 @@
 /*
- * smc - code that changes code: the next instruction, the same instruction stream, across pages, by every kind of write, through aliases, with data
+ * smc - code that changes code: the next instruction, the same instruction stream, across pages, on other pages, by every kind of write, through aliases, with data
  * beside it, in user mode, 16-bit and virtual-8086 code. Every change must be seen by the next execution (a jump lies between where the manual wants one).
  */
-#include "guest.h"
+#include "smc.h"
 
 GUEST("smc");
 
@@ -473,6 +473,7 @@ void guest_main(void)
 		across_pages();
 		string_over_code();
 		other_modes();
+		code_elsewhere(paged);
 	}
 	aliases();
 }
