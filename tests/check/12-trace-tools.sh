@@ -84,7 +84,7 @@ ok "info tells where the time went" grep -qE '^time went to .*guest [0-9.]+ %' "
 ok "the same in JSON" equal "$("$RINGSIDE" trace info --format json "$scratch/timed" | jq '.mips > 0 and .phase_cycles.guest > 0')" true
 ok "no progress in a pipe" equal "$(grep -c 'instructions a second' "$scratch/piped")" 0
 if command -v script >/dev/null; then
-	script -qec "$RINGSIDE record -f -o $scratch/timed --serial none --engine interp $BUILD/guests/demo.elf" /dev/null >"$scratch/tty" 2>&1 </dev/null
+	script -qec "$RINGSIDE record -f -o $scratch/timed --serial none --append events=5000000 $BUILD/guests/storm.elf" /dev/null >"$scratch/tty" 2>&1 </dev/null
 	ok "progress on a terminal" grep -qE 'recording: [0-9.]+ M instructions a second, icount [0-9]+, [0-9]+ events, trace [0-9.]+ MiB' "$scratch/tty"
 fi
 
