@@ -91,6 +91,12 @@ static void show_progress(struct session *s, uint64_t icount)
 	s->shown_icount = icount;
 }
 
+/* By the icount alone: where a string I/O instruction is cut must not depend on when else there was a poll. */
+static uint64_t next_listen(uint64_t icount)
+{
+	return (icount / LISTEN_EVERY + 1) * LISTEN_EVERY;
+}
+
 static void session_poll(void *self, const struct vm_now *now, struct vm_turn *turn)
 {
 	struct session *s = self;
@@ -112,8 +118,8 @@ static void session_poll(void *self, const struct vm_now *now, struct vm_turn *t
 		s->mark[0] = 0;
 		turn->marker = s->told_mark;
 	}
-	if (turn->deadline > now->icount + LISTEN_EVERY)
-		turn->deadline = now->icount + LISTEN_EVERY;
+	if (turn->deadline > next_listen(now->icount))
+		turn->deadline = next_listen(now->icount);
 	if ((s->quit || console_interrupted(s->console)) && turn->stop == STOP_NONE) {
 		turn->stop = STOP_INTERRUPTED;
 		turn->stop_message = "the user ended the run";

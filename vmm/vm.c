@@ -67,6 +67,8 @@ bool vm_engine_supported(enum engine_kind engine)
 	return engine != ENGINE_TRANSLATE || engine_can_translate();
 }
 
+static enum emulated emulate_inside(void *self, const struct insn *in);
+
 static void init_vcpu(struct vm *vm)
 {
 	struct vcpu *c = &vm->vcpu;
@@ -76,6 +78,7 @@ static void init_vcpu(struct vm *vm)
 	c->leak_policy = vm->config.policy == POLICY_LEAK;
 	vm->real_cpl = 3; /* real mode runs as virtual-8086 */
 	trap_init_hooks(vm);
+	c->hooks.emulate = emulate_inside;
 	vcpu_reset(c);
 }
 
@@ -121,11 +124,27 @@ void vm_destroy(struct vm *vm)
 	free(vm);
 }
 
+/* What nobody observes the engine may emulate by itself: in its code, which goes when that changes. */
+static void allow_unseen(struct vm *vm)
+{
+	const struct clock *k = &vm->clock;
+	struct vcpu *c = &vm->vcpu;
+	uint64_t cost = k->ns_per_fault / k->ns_per_insn;
+	bool allowed = !vm->probe.observer && k->ns_per_fault % k->ns_per_insn == 0 && cost < UNSEEN_COST_MAX;
+
+	if (allowed == c->unseen.allowed)
+		return;
+	c->unseen.allowed = allowed;
+	c->unseen.cost = (uint16_t)cost;
+	engine_flush(vm->engine);
+}
+
 void vm_plug(struct vm *vm, const struct vm_input *input, const struct vm_observer *observer)
 {
 	vm->input = input;
 	vm->observer = observer ? *observer : (struct vm_observer){ 0 };
 	probe_init(&vm->probe, observer ? &vm->observer : NULL, &vm->vcpu.meter);
+	allow_unseen(vm);
 }
 
 struct vcpu *vm_vcpu(struct vm *vm)
@@ -194,6 +213,11 @@ void vm_stop_with(struct vm *vm, enum vm_stop_reason reason, const char *fmt, ..
 	va_start(ap, fmt);
 	vsnprintf(vm->stop.message, sizeof(vm->stop.message), fmt, ap);
 	va_end(ap);
+}
+
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 static bool can_interrupt(const struct vcpu *c)
@@ -267,24 +291,193 @@ static void idle(struct vm *vm, const struct vm_now *now)
 		vm_stop_with(vm, STOP_IDLE, "the guest halted and no device is set to interrupt it: nothing can wake it");
 }
 
-static uint64_t min64(uint64_t a, uint64_t b)
+static struct vm_now now_of(const struct vm *vm)
 {
-	return a < b ? a : b;
+	const struct vcpu *c = &vm->vcpu;
+
+	return (struct vm_now){
+		.icount = c->icount,
+		.vns = clock_vns(&vm->clock, c->icount),
+		.can_interrupt = can_interrupt(c),
+	};
 }
 
-/* `deadline` is the input's and the guest's: emulators split their work there, so it must not depend on where a run is asked to stop. */
+static bool brings_something(const struct vm_turn *t)
+{
+	return t->stop != STOP_NONE || t->input || t->marker || t->change || t->vector >= 0;
+}
+
+static struct vm_turn ask(struct vm *vm, const struct vm_now *now)
+{
+	struct vm_turn t = { .deadline = UINT64_MAX, .vector = -1 };
+
+	vm->clock.icount_now = now->icount;
+	vm->input->poll(vm->input->self, now, &t);
+	vm->quiet_until = t.quiet_until;
+	vm->ask_at = t.deadline;
+	vm->vcpu.unseen.none_waits = now->can_interrupt && !brings_something(&t);
+	return t;
+}
+
+/* How far the guest may run. `deadline` is the input's and the guest's: emulators split their work there, so it must not depend on where a run is asked to stop. In an
+ * interrupt shadow it is one instruction, if there may be an interrupt then. */
+static uint64_t budget(struct vm *vm, uint64_t deadline)
+{
+	const struct vcpu *c = &vm->vcpu;
+
+	vm->budget_end = min64(deadline, min64(vm->config.limit, vm->next_checkpoint));
+	return c->inhibit_icount == c->icount && !c->unseen.none_waits ? c->icount + 1 : vm->budget_end;
+}
+
+/* ---- in the middle of an engine run ---- */
+
+static void leave_run(struct vm *vm)
+{
+	vm->left = true;
+	vm->vcpu.icount_end = vm->vcpu.icount;
+}
+
+/* May the input have something to say after an event? */
+static bool may_say(const struct vm *vm, const struct vm_now *now, bool touched_device)
+{
+	return touched_device || now->vns >= vm->quiet_until || now->icount >= vm->ask_at ||
+	       (now->can_interrupt && !vm->vcpu.unseen.none_waits);
+}
+
+/* What the input said, at the present virtual time. */
+static uint64_t present_deadline(const struct vm *vm)
+{
+	if (vm->quiet_until == 0 || vm->quiet_until == UINT64_MAX)
+		return vm->ask_at;
+	return min64(vm->ask_at, clock_icount_at(&vm->clock, vm->vcpu.icount, vm->quiet_until));
+}
+
+/* What the engine emulated by itself took time, too: the deadline, up to which string I/O is one event, is nearer. */
+static void take_unseen(struct vm *vm)
+{
+	if (!vm->vcpu.unseen.count)
+		return;
+	vm->clock.faults += vm->vcpu.unseen.count;
+	vm->vcpu.unseen.count = 0;
+	budget(vm, present_deadline(vm));
+}
+
+/* What turn() does between an event and the next run, without one's end and the other's beginning as long as nothing comes of it. Virtual view. */
+static void go_on_inside(struct vm *vm, bool touched_device)
+{
+	struct vcpu *c = &vm->vcpu;
+	struct vm_now now = now_of(vm);
+
+	if (now.icount >= vm->run_end || vm->halted || vm->probe.stopped || c->db_pending) {
+		leave_run(vm);
+		return;
+	}
+	if (may_say(vm, &now, touched_device)) {
+		engine_sync(c);
+		vm->waiting = ask(vm, &now);
+		vm->turn_waits = brings_something(&vm->waiting);
+		if (vm->turn_waits) {
+			leave_run(vm);
+			return;
+		}
+	}
+	c->icount_end = min64(vm->run_end, budget(vm, present_deadline(vm)));
+}
+
+static bool touches_device(enum op op)
+{
+	enum op_class class = op_class(op);
+
+	return class == CLASS_IO || op == OP_RDMSR || op == OP_WRMSR;
+}
+
+static void emulate_lightly(struct vm *vm, const struct insn *in)
+{
+	struct vcpu *c = &vm->vcpu;
+
+	vm->lightly = true;
+	ring_leave_lightly(c);
+	trap_emulate_inside(vm, in);
+	go_on_inside(vm, false);
+	ring_enter_lightly(c, vm->real_cpl);
+}
+
+static void emulate_fully(struct vm *vm, const struct insn *in)
+{
+	struct vcpu *c = &vm->vcpu;
+
+	vm->lightly = false;
+	if (vm->probe.observer || touches_device(in->op))
+		engine_sync(c);
+	ring_leave(c);
+	probe_guest_end(&vm->probe);
+	trap_emulate_inside(vm, in);
+	go_on_inside(vm, touches_device(in->op));
+	ring_enter(c);
+	if (!vm->left)
+		probe_guest_begin(&vm->probe);
+}
+
+/* vcpu_hooks.emulate. An observer finds everything as between two runs of the engine. */
+static enum emulated emulate_inside(void *self, const struct insn *in)
+{
+	struct vm *vm = self;
+	bool light = !vm->probe.observer && emul_is_light(in->op);
+
+	if (vm->block_end || vm->vcpu.watch)
+		return EMULATED_NOT;
+	take_unseen(vm);
+	vm->real_cpl = vm->vcpu.cpl;
+	vm->emulated = in;
+	if (light)
+		emulate_lightly(vm, in);
+	else
+		emulate_fully(vm, in);
+	vm->emulated = NULL;
+	return light ? EMULATED_LIGHTLY : EMULATED_FULLY;
+}
+
+/* The engine run ended with an exception that emulate_inside() raised. */
+static void unwound(struct vm *vm)
+{
+	const struct insn *in = vm->emulated;
+	struct vcpu *c = &vm->vcpu;
+
+	vm->emulated = NULL;
+	if (vm->lightly) {
+		ring_enter_lightly(c, vm->real_cpl);
+		ring_leave(c);
+	}
+	trap_unwound(vm, in);
+}
+
+/* ---- the run loop ---- */
+
 static void run_guest(struct vm *vm, uint64_t deadline, uint64_t until)
 {
 	struct vcpu *c = &vm->vcpu;
-	uint64_t begin = c->icount;
+	uint64_t begin = c->icount, end;
 
-	vm->budget_end = c->inhibit_icount == c->icount ? c->icount + 1 : deadline;
+	vm->run_end = min64(until, min64(vm->config.limit, vm->next_checkpoint));
+	vm->left = false;
+	end = budget(vm, deadline);
 	ring_enter(c);
 	probe_guest_begin(&vm->probe);
 	if (vm->block_end)
-		engine_run_block(vm->engine, min64(vm->budget_end, vm->block_end));
+		engine_run_block(vm->engine, min64(end, vm->block_end));
 	else
-		engine_run(vm->engine, min64(vm->budget_end, until));
+		engine_run(vm->engine, min64(end, until));
+	take_unseen(vm);
+	if (vm->emulated) {
+		unwound(vm);
+		return;
+	}
+	if (vm->left) {
+		ring_leave(c);
+		if (c->db_pending)
+			trap_debug(vm);
+		return;
+	}
 	if (c->icount != begin || c->exit.reason != EXIT_DEBUG) /* that a breakpoint was looked for leaves no trace */
 		vm->real_cpl = c->cpl;
 	ring_leave(c);
@@ -304,18 +497,14 @@ static bool reached(const struct vm *vm, const struct vm_moment *until)
 static bool turn(struct vm *vm, const struct vm_moment *until)
 {
 	struct vcpu *c = &vm->vcpu;
-	struct vm_now now = {
-		.icount = c->icount,
-		.vns = clock_vns(&vm->clock, c->icount),
-		.can_interrupt = can_interrupt(c),
-	};
-	struct vm_turn t = { .deadline = UINT64_MAX, .vector = -1 };
+	struct vm_now now = now_of(vm);
+	struct vm_turn t;
 
 	watch_commit(c);
 	if (c->icount == vm->next_checkpoint)
 		checkpoint(vm);
-	vm->clock.icount_now = c->icount;
-	vm->input->poll(vm->input->self, &now, &t);
+	t = vm->turn_waits ? vm->waiting : ask(vm, &now);
+	vm->turn_waits = false;
 	if (take_turn(vm, &t))
 		return false;
 	if (c->icount >= vm->config.limit) {
@@ -333,8 +522,7 @@ static bool turn(struct vm *vm, const struct vm_moment *until)
 	}
 	if ((c->watch && c->watch->hit.valid) || reached(vm, until))
 		return true;
-	run_guest(vm, min64(t.deadline, min64(vm->config.limit, vm->next_checkpoint)),
-	          until->icount > c->icount ? until->icount : c->icount + 1);
+	run_guest(vm, t.deadline, until->icount > c->icount ? until->icount : c->icount + 1);
 	return false;
 }
 

@@ -97,6 +97,7 @@ struct vm_change {
 /* What the outside has to say at a moment. */
 struct vm_turn {
 	uint64_t deadline;        /* absolute icount at which to be asked again at the latest; UINT64_MAX = never */
+	uint64_t quiet_until;     /* virtual time, ns; see poll */
 	int vector;               /* 0..255: deliver this external interrupt now; -1 none. Only when can_interrupt */
 	enum vm_stop_reason stop; /* not STOP_NONE: end the run here */
 	uint64_t stop_code;
@@ -119,7 +120,8 @@ struct vm_input {
 	void (*mmio_write)(void *self, uint64_t gpa, unsigned size, uint64_t value);
 	uint64_t (*tsc)(void *self); /* the time stamp counter before the guest's own offset */
 	/* Asked before the first instruction, whenever the deadline is reached, after each event that the VM emulated, and
-	 * again after each turn that brought something, until a turn brings nothing. */
+	 * again after each turn that brought something, until a turn brings nothing. Before a turn's quiet_until (0: at once) it need not be asked after an event
+	 * that touched no device, unless the guest can be interrupted and could not when last asked. */
 	void (*poll)(void *self, const struct vm_now *now, struct vm_turn *turn);
 	/* HLT with virtual IF set and no interrupt pending: pass virtual time to the next thing that can happen.
 	 * Returns false when nothing ever can. */

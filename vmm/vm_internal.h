@@ -26,13 +26,20 @@ struct vm {
 	const struct vm_input *input;
 	struct vm_observer observer; /* copy of what was plugged */
 	struct probe probe;
-	struct vm_stop stop;       /* reason set: the run is over */
-	bool ended;                /* EV_END was told */
-	bool halted;               /* HLT: waits for an interrupt */
-	bool pause;                /* the next time it waits, the run ends instead */
-	uint64_t next_checkpoint;  /* icount */
-	uint64_t budget_end;       /* icount the present engine run may reach */
-	uint64_t block_end;        /* not 0: the engine runs one block at a time, not beyond this icount */
+	struct vm_stop stop;      /* reason set: the run is over */
+	bool ended;               /* EV_END was told */
+	bool halted;              /* HLT: waits for an interrupt */
+	bool pause;               /* the next time it waits, the run ends instead */
+	uint64_t next_checkpoint; /* icount */
+	uint64_t budget_end;      /* icount the present engine run may reach */
+	uint64_t block_end;       /* not 0: the engine runs one block at a time, not beyond this icount */
+	uint64_t run_end;         /* icount at which the present engine run has to come back, whatever the input says */
+	uint64_t quiet_until, ask_at; /* what the input said when it was last asked */
+	bool turn_waits;              /* it was asked in the middle of an engine run, and brought this: */
+	struct vm_turn waiting;
+	bool left; /* the engine run ends with an instruction that was emulated in its middle, not with one of the guest's own */
+	const struct insn *emulated; /* is being, in the middle of an engine run; NULL none. How: */
+	bool lightly;
 	uint64_t exception_icount; /* icount of the latest reflected exception, and how many there were at it */
 	uint32_t exceptions_here;
 	uint8_t real_cpl;           /* CPL in the real view at the last exit, for events */

@@ -10,6 +10,21 @@ GOOD=33 # what a guest in which every check passed writes to the debug exit port
 ENGINES=$("$RINGSIDE" run -h | sed -n 's/.*--engine=\([a-z|]*\).*/\1/p' | tr '|' ' ')
 ENGINES=${ENGINES:-interp}
 
+# How long the latest run was, of which $scratch/err has the last words. Where nobody observes, the translator emulates some instructions by itself: they count all the same.
+length() { grep -o '[0-9]* instructions, [0-9]* faults' "$scratch/err"; }
+
+# The run before was as long as the first of this guest in this model.
+same_length() { # WHAT COMMAND
+	local now
+	now=$(length)
+	[ -n "$first" ] || first=$now
+	if [ -n "$now" ] && [ "$now" = "$first" ]; then
+		pass
+	else
+		fail "$1 was of '$now', the first run of '$first'" "$2" "$scratch/err"
+	fi
+}
+
 live() { # NAME MODEL ENGINE
 	local out=$scratch/live rc
 	timeout 300 "$RINGSIDE" run --engine "$3" --model "$2" "$BUILD/guests/$1.elf" >"$out" 2>"$scratch/err" </dev/null
@@ -20,6 +35,7 @@ live() { # NAME MODEL ENGINE
 		{ grep -avE '^PASS' "$out"; cat "$scratch/err"; } >"$scratch/shown"
 		fail "$1 in model $2, engine $3, status $rc" "$RINGSIDE run --engine $3 --model $2 $BUILD/guests/$1.elf" "$scratch/shown"
 	fi
+	same_length "$1 in model $2, engine $3" "$RINGSIDE run --engine $3 --model $2 $BUILD/guests/$1.elf"
 }
 
 # A trace of one engine replays on every other, to the same console.
@@ -47,6 +63,7 @@ recorded() { # NAME MODEL
 		fail "recording $1 in model $2, status $rc" "$RINGSIDE record -o /tmp/$1.trace --model $2 $BUILD/guests/$1.elf" "$scratch/err"
 		return
 	fi
+	same_length "the recording of $1 in model $2" "$RINGSIDE record -o /tmp/$1.trace --model $2 $BUILD/guests/$1.elf"
 	for engine in $ENGINES; do
 		replayed "$1" "$2" "$engine" "$trace"
 	done
@@ -84,6 +101,7 @@ can_fail() {
 names=${*:-$(cd tests/guests && ls -d */ | tr -d / | grep -vxE 'lib|demo|broken|hostile-.*')}
 for name in $names; do
 	for model in $MODELS; do
+		first=
 		for engine in $ENGINES; do
 			live "$name" "$model" "$engine"
 		done

@@ -167,12 +167,21 @@ struct engine;
 struct leak_audit;
 struct watchlist;
 
+enum emulated {
+	EMULATED_NOT,     /* nothing is done: leave */
+	EMULATED_LIGHTLY, /* nothing that a block relies on is changed but by generation: the next instruction is next */
+	EMULATED_FULLY,   /* anything may have changed */
+};
+
 /* What the slow paths call for memory that is not RAM, while mmu.stepping. */
 struct vcpu_hooks {
 	void *self;
 	uint64_t (*mmio_read)(void *self, uint64_t gpa, unsigned size);
 	void (*mmio_write)(void *self, uint64_t gpa, unsigned size, uint64_t value);
 	void (*leak)(void *self, const struct insn *ip); /* policy `leak`: a lie was told at ip */
+	/* An instruction that the engine would leave for, in the middle of its run, with precise state: emulate it at once. Afterwards the view is the real one again, and
+	 * icount_end says how far to go on: not at all when it is icount. May unwind in the virtual view, to the end of the run. NULL: leave for all. */
+	enum emulated (*emulate)(void *self, const struct insn *in);
 };
 
 struct vcpu {
@@ -208,6 +217,14 @@ struct vcpu {
 	bool real_view;        /* between ring_enter and ring_leave */
 	uint8_t ring0_becomes; /* 1 (model 0/1/3) or 3 (model 0/3/3) */
 	bool leak_policy;
+	/* Emulated by the engine itself, as long as nobody observes: allowed, none_waits (no interrupt does, for when IF is set) and cost (what a fault adds to virtual
+	 * time, in instructions) are the VMM's word; count is how many there were that it has not added to its clock. */
+#define UNSEEN_COST_MAX 4096u
+	struct {
+		bool allowed, none_waits;
+		uint16_t cost;
+		uint64_t count;
+	} unseen;
 	uint64_t inhibit_icount; /* no external interrupt at this icount (after STI, MOV SS, POP SS); UINT64_MAX none */
 	uint32_t db_pending;     /* DR6 bits of data breakpoints hit by the present instruction */
 	uint64_t leaks;

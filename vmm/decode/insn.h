@@ -128,6 +128,13 @@ int insn_decode(struct insn *out, const uint8_t *bytes, unsigned avail, unsigned
 /* Lower-case name as in reports ("mov cr", "hlt"); NULL for an invalid op. Stable. */
 const char *op_name(enum op op);
 enum op_class op_class(enum op op);
+/* One that would not fault by itself: CLASS_SENS_* */
+static inline bool op_is_sensitive(enum op op)
+{
+	enum op_class class = op_class(op);
+
+	return class >= CLASS_SENS_ANY && class <= CLASS_SENS_CPL0;
+}
 /* Disassemble for a person, Intel or AT&T as Zydis formats it; addr is only for relative targets. */
 void insn_format(char *buf, size_t size, const uint8_t *bytes, unsigned avail, unsigned mode, uint64_t addr);
 

@@ -270,6 +270,7 @@ static void machine_poll(void *self, const struct vm_now *now, struct vm_turn *t
 	if (unlikely(now->vns >= m->quiet_until || (now->can_interrupt && pic_pending(&m->pic))))
 		look(m, now, turn);
 	turn->deadline = deadline_icount(m, now);
+	turn->quiet_until = m->quiet_until;
 }
 
 /* ---- idle ---- */

@@ -64,6 +64,21 @@ bool emul_has(enum op op)
 	return op < OP_FPU_BASE && table[op];
 }
 
+bool emul_is_light(enum op op)
+{
+	switch (op) {
+	case OP_CLI:
+	case OP_STI:
+	case OP_PUSHF:
+	case OP_POPF:
+	case OP_RDTSC:
+	case OP_VERR:
+	case OP_VERW:
+	case OP_MOV_R_CR: return true;
+	default: return false;
+	}
+}
+
 void emul_run(struct emul_ctx *x)
 {
 	BUG_ON(x->c->real_view || !emul_has(x->in->op));

@@ -30,6 +30,9 @@ struct emul_ctx {
 /* True when (op, class) has a handler. */
 bool emul_has(enum op op);
 void emul_run(struct emul_ctx *x);
+/* Does emulating it look at no more of the segment registers than bases and limits, leave them, the CPL, paging and the mode alone, ask no device anything but the
+ * time, and go on with the next instruction? */
+bool emul_is_light(enum op op);
 
 /* Fixed processor model. */
 #define CPU_MODEL_NAME "ringside-p6"

@@ -36,6 +36,8 @@ void engine_run_block(struct engine *e, uint64_t icount_end);
 /* Exactly one instruction (one iteration of a rep string), with MMIO and code-page writes allowed: hooks are called.
  * EXIT_BUDGET when it retired. */
 void engine_step(struct engine *e);
+/* In the middle of a run, for vcpu_hooks.emulate: x87 state becomes exact, and the host's unit free for whatever others do. */
+void engine_sync(struct vcpu *c);
 /* icount of the instruction being executed: for hooks, which are called in the middle of a run. */
 uint64_t engine_icount(const struct vcpu *c);
 /* All decoded code is stale (memory was replaced from outside). */

@@ -17,10 +17,10 @@
 #include "vmm/cpu/watch.h"
 #include "vmm/engine/cache.h"
 #include "vmm/engine/hardfault.h"
+#include "vmm/engine/ops.h"
 #include "vmm/engine/xlate.h"
 
 #define DR6_BS (1u << 14)
-#define DR7_ENABLES 0xffu
 
 struct engine {
 	struct vcpu *c;
@@ -282,6 +282,11 @@ static void run_until_exit(struct engine *e)
 uint64_t engine_icount(const struct vcpu *c)
 {
 	return c->ip ? c->icount + (uint64_t)(c->ip - c->trace->insns) : c->icount;
+}
+
+void engine_sync(struct vcpu *c)
+{
+	fpu_sync(c);
 }
 
 /* Precise state after a jump out of a handler. */

@@ -11,6 +11,11 @@
 
 #include "vmm/engine/cache.h"
 
+#define DR7_ENABLES 0xffu /* any breakpoint is */
+
+/* Does it always leave the engine, for the VMM to emulate it? `in` is bound. */
+bool interp_is_emulated(const struct insn *in);
+
 /* Which handler of a row: form, and shape of the address. */
 enum slot {
 	SLOT_RR,

@@ -468,6 +468,11 @@ INSN(ret_far)
 
 /* ---- binding ---- */
 
+bool interp_is_emulated(const struct insn *in)
+{
+	return in->fn == caught || in->fn == needs_cpl0 || in->fn == needs_iopl || in->fn == sysenter;
+}
+
 static insn_fn *const bare[OP_FPU_BASE] = {
 	[OP_SGDT] = sgdt,
 	[OP_SIDT] = sidt,

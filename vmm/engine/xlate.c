@@ -59,6 +59,8 @@
  * 10. An instruction that goes through the window changes nothing before its last access to memory, so it can be run again from its beginning, by its own
  *     code or by the handler.
  * 11. Progress: whoever goes back to the run loop without having run an instruction declines the next trace, which is then interpreted.
+ * 12. What the VMM emulates it emulates in the middle of the run (emulate_site()). After one that changes nothing that code relies on its block goes on, if the
+ *     budget still covers it; after any other, code is looked up in whatever is in force by then.
  *
  * Called by interp.c.
  */
@@ -72,6 +74,7 @@
 #include "vmm/engine/fpu.h"
 #include "vmm/engine/ops.h"
 #include "vmm/engine/xlate_state.h"
+#include "vmm/ring/ring.h"
 
 /* ---- the stack of calls ---- */
 
@@ -142,6 +145,9 @@ static void describe_segments(const struct vcpu *c, struct frame *f)
 static void describe_state(struct vcpu *c, struct frame *f)
 {
 	f->forwards = !(c->eflags & FL_DF);
+	f->flags = (c->eflags & ~(uint32_t)(FL_HIDDEN | FL_RF)) | (c->virt.eflags & FL_IOPL);
+	f->flag_if = c->virt.eflags & FL_IF;
+	f->none_waits = c->unseen.none_waits;
 	f->x87_ok = c->fpu.live && x87_all_masked(c) && !(c->cr0 & (CR0_EM | CR0_TS));
 	f->sse_ok = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR);
 }
@@ -259,10 +265,34 @@ static void set_budget(struct xlate *x)
 	x->budget = (int64_t)(c->icount - x->slice_end) - 1;
 }
 
-/* icount when `left` instructions of a charged block are still to run. */
-static uint64_t icount_before(const struct xlate *x, int64_t budget, unsigned left)
+/* What ran inline of privileged instructions (xlate_priv.c) becomes the vcpu's. */
+static void settle_unseen(struct xlate *x)
 {
-	return x->slice_end + (uint64_t)(budget + 1) - left;
+	struct frame *f = x->frame;
+	struct vcpu *c = x->c;
+	uint64_t nearer = f->unseen * c->unseen.cost;
+
+	if (likely(!f->unseen))
+		return;
+	if (f->sti_unseen)
+		c->inhibit_icount = x->slice_end - f->sti_unseen * c->unseen.cost + f->sti_budget + 2;
+	c->virt.eflags = (c->virt.eflags & ~FL_IF) | f->flag_if;
+	c->unseen.count += f->unseen;
+	c->icount_end -= nearer;
+	x->slice_end -= nearer;
+	f->unseen = f->sti_unseen = 0;
+}
+
+/* Translated code stops before the instruction at rip, of whose charged block `left` are still to run. */
+static void stop_at(struct xlate *x, uint32_t rip, int64_t budget, unsigned left)
+{
+	struct vcpu *c = x->c;
+
+	set_flags_from_host(c, x->flags);
+	note_x87(x);
+	settle_unseen(x);
+	c->rip = rip;
+	c->icount = x->slice_end + (uint64_t)(budget + 1) - left;
 }
 
 /* Into a block, or 0 when there is none or too little budget for it. */
@@ -299,23 +329,73 @@ static bool relied_on(const struct frame *f, const struct insn *in)
 	return true;
 }
 
+/* Into what the mode and the context in force have. */
+static void enter_context(struct xlate *x)
+{
+	enter_mode(x);
+	x->flat = x->c->mmu.flat + FLAT_BIAS + FLAT_READ((unsigned)x->c->mmu.context);
+	choose_calls(x);
+	describe_segments(x->c, x->frame);
+}
+
+/* The budget may end sooner than was thought: does it cover what is left of the block? */
+static bool still_affordable(struct xlate *x, int64_t *budget)
+{
+	if (x->c->icount_end < x->slice_end) {
+		*budget += (int64_t)(x->slice_end - x->c->icount_end);
+		x->slice_end = x->c->icount_end;
+	}
+	return *budget < 0;
+}
+
+static bool may_go_on(const struct vcpu *c)
+{
+	return c->icount < c->icount_end && !(c->eflags & (FL_TF | FL_RF)) && !(c->dr[7] & DR7_ENABLES) && may_run(c);
+}
+
+/* The VMM emulates the instruction without the run's end, if it can. False: nothing was done. Otherwise where to go on, as run_site() says. */
+static bool emulate_site(struct xlate *x, const struct site *s, int64_t budget, uint32_t *code)
+{
+	uint32_t generation = cache_generation(x->cache);
+	struct vcpu *c = x->c;
+	enum emulated how;
+
+	c->ip = NULL;
+	how = c->hooks.emulate ? c->hooks.emulate(c->hooks.self, &s->in) : EMULATED_NOT;
+	*code = 0;
+	if (how == EMULATED_NOT)
+		return false;
+	if (!may_go_on(c))
+		return true;
+	if (how == EMULATED_FULLY) {
+		enter_context(x);
+		*code = go_on(x);
+	} else if (generation == cache_generation(x->cache) && still_affordable(x, &budget)) {
+		describe_state(c, x->frame);
+		c->gpr[R_SP] = (uint32_t)(c->gpr[R_SP] - s->still_owed);
+		x->budget = budget;
+		x->flags = host_flags(c);
+		*code = s->resume;
+	}
+	return true;
+}
+
 static uint32_t run_site(struct xlate *x, uint32_t index, int64_t budget)
 {
 	struct vcpu *c = x->c;
 	const struct site *s = &x->sites[index];
 	struct insn *in = x->alone.room;
-	uint32_t generation = cache_generation(x->cache);
+	uint32_t generation = cache_generation(x->cache), code;
 
-	set_flags_from_host(c, x->flags);
-	note_x87(x);
+	stop_at(x, s->rip, budget, s->left);
 	c->gpr[R_SP] = (uint32_t)(c->gpr[R_SP] + s->owed);
-	c->rip = s->rip;
-	c->icount = icount_before(x, budget, s->left);
+	if (unlikely(s->class != CLASS_NONE))
+		meter_exit(&c->meter);
+	if (s->emulated && emulate_site(x, s, budget, &code))
+		return code;
 	c->trace = &x->alone.t;
 	in[0] = s->in;
 	in[1].off = in[0].len;
-	if (unlikely(s->class != CLASS_NONE))
-		meter_exit(&c->meter);
 	in[0].fn(c, in);
 	c->ip = NULL;
 	c->icount++;
@@ -432,13 +512,12 @@ static uint32_t on_head(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 	struct vcpu *c = x->c;
 
 	(void)r8;
-	set_flags_from_host(c, x->flags);
-	note_x87(x);
-	c->rip = load32(data);
-	c->icount = icount_before(x, budget, load32(data + 4));
-	if (c->icount_end - c->icount >= load32(data + 4)) {
-		sample(x, (uint32_t)c->rip); /* only the slice is used up */
-		x->sample_at = 0;
+	stop_at(x, load32(data), budget, load32(data + 4));
+	if (c->icount_end - c->icount >= load32(data + 4)) { /* only the slice is used up */
+		if (c->icount + load32(data + 4) > x->sample_at) {
+			sample(x, (uint32_t)c->rip);
+			x->sample_at = 0;
+		}
 		return go_on(x);
 	}
 	x->decline = true; /* a block from here may be covered that only leads to this one again */
@@ -447,13 +526,8 @@ static uint32_t on_head(struct xlate *x, const uint8_t *data, uint32_t r8, int64
 
 static uint32_t on_miss(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
 {
-	struct vcpu *c = x->c;
-
 	(void)data;
-	set_flags_from_host(c, x->flags);
-	note_x87(x);
-	c->rip = r8;
-	c->icount = icount_before(x, budget, 0);
+	stop_at(x, r8, budget, 0);
 	return go_on(x);
 }
 
@@ -480,14 +554,10 @@ static uint32_t careful_code(struct xlate *x, struct trace *t)
 /* A span is not what a block wants of it: a page is not in the table yet, or the span is on two, or may not be written to. */
 static uint32_t on_careful(struct xlate *x, const uint8_t *data, uint32_t r8, int64_t budget)
 {
-	struct vcpu *c = x->c;
 	uint32_t jump = (uint32_t)(uintptr_t)data - TO_THUNK - 4, flushes = (uint32_t)x->flushes, code, entered;
 
 	(void)r8;
-	set_flags_from_host(c, x->flags);
-	note_x87(x);
-	c->rip = x->sites[load32(data)].rip;
-	c->icount = icount_before(x, budget, 0);
+	stop_at(x, x->sites[load32(data)].rip, budget, 0);
 	code = careful_code(x, cache_lookup(x->cache));
 	entered = resume_at(x, code);
 	if (code && flushes == (uint32_t)x->flushes)
@@ -506,10 +576,7 @@ static uint32_t on_cross(struct xlate *x, const uint8_t *data, uint32_t r8, int6
 	struct page *p, *second;
 
 	(void)r8;
-	set_flags_from_host(c, x->flags);
-	note_x87(x);
-	c->rip = rip;
-	c->icount = icount_before(x, budget, 0);
+	stop_at(x, rip, budget, 0);
 	t = cache_lookup(x->cache);
 	p = page_present(x, rip);
 	second = t->gpa2 == NO_PAGE ? NULL : page_find(x, t->gpa2, next, c->mode);
@@ -573,12 +640,10 @@ bool xlate_run(struct xlate *x, struct trace *t)
 	code = code_for(x, t);
 	if (!code || !affordable(c, code))
 		return false;
-	x->flat = c->mmu.flat + FLAT_BIAS + FLAT_READ((unsigned)c->mmu.context);
-	choose_calls(x);
+	enter_context(x);
 	check_calls(x);
 	set_budget(x);
 	x->flags = host_flags(c);
-	describe_segments(c, x->frame);
 	describe_state(c, x->frame);
 	((enter_fn *)(uintptr_t)x->enter)(c, x, code);
 	return true;

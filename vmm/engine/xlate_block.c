@@ -27,6 +27,8 @@ uint32_t gen_site(struct gen *g)
 		.block = g->rip,
 		.left = (uint16_t)(g->n - g->k),
 		.class = (uint16_t)op_class(in->op),
+		.emulated = interp_is_emulated(in),
+		.light = emul_is_light((enum op)in->op),
 		.owed = g->owed,
 	};
 	s->in.off = 0;
@@ -134,6 +136,8 @@ static unsigned insn_room(const struct insn *in)
 		return 180;
 	if (repeats(in))
 		return 330;
+	if (stays_in_block(in))
+		return 200;
 	return is_fpu(in) || (in->op >= OP_MOVS && in->op <= OP_SCAS) || in->flags & IF_ENDS || twice || divides ? 140
 	                                                                                                         : 80;
 }
@@ -395,7 +399,7 @@ static void gen_block(struct gen *g)
 	if (g->crosses)
 		gen_cross(g);
 	gen_steps(g);
-	if (!(last->in->flags & IF_ENDS)) {
+	if (!(last->in->flags & IF_ENDS) || stays_in_block(last->in)) {
 		gen_settle(g);
 		gen_keep_reach(g, GOTO_ROOM);
 		gen_goto(g, last->rip + last->in->len);
@@ -534,6 +538,10 @@ static void choose_steps(struct gen *g, const struct trace *t)
 		}
 		in = last->in;
 		rip = last->rip + in->len;
+		if (stays_in_block(in)) {
+			run = known_trace(g, t, rip);
+			continue;
+		}
 		if (in->flags & IF_ENDS && in->opsize != 4 && !repeats(in))
 			return;
 		if (closes_loop(g, in, rip)) {

@@ -17,8 +17,10 @@
 #ifndef RINGSIDE_VMM_ENGINE_XLATE_GEN_H
 #define RINGSIDE_VMM_ENGINE_XLATE_GEN_H
 
+#include "vmm/emul/emul.h"
 #include "vmm/engine/emit.h"
 #include "vmm/engine/hardfault.h"
+#include "vmm/engine/ops.h"
 #include "vmm/engine/xlate.h"
 
 enum { GUEST_CX = R12, GUEST_SP = R13, SPAN_HOME = R10, SHIFT_10 = R14, SHIFT_12 = R15 };
@@ -45,7 +47,12 @@ struct frame {
 	uint32_t x87_last;     /* site of the last x87 instruction that ran inline, and of the last with memory: */
 	uint32_t x87_last_mem; /* 0 none since c->fpu.fx was told (note_x87()) */
 	uint32_t x87_last_ea;
-	uint64_t stamp; /* host cycles before the latest instruction that is meant to fault */
+	uint32_t flags, flag_if; /* the guest's EFLAGS but for IF and arithmetic flags; IF (xlate_priv.c) */
+	uint64_t none_waits;     /* no interrupt does: vcpu.unseen.none_waits */
+	uint64_t unseen;         /* privileged instructions that ran inline since settle_unseen() */
+	uint64_t sti_unseen;     /* of those, up to the latest STI that set IF; 0 none did */
+	uint64_t sti_budget;     /* and r11 less the instructions of the block left from it on */
+	uint64_t stamp;          /* host cycles before the latest instruction that is meant to fault */
 };
 
 /*
@@ -76,6 +83,7 @@ struct site {
 	uint32_t block;           /* address of its block's first instruction */
 	uint16_t left;            /* instructions of the block from this one on */
 	uint16_t class;           /* enum op_class */
+	bool emulated, light;     /* interp_is_emulated(), emul_is_light() */
 	int16_t owed, still_owed; /* struct gen.owed before it and after it */
 };
 
@@ -234,6 +242,12 @@ static inline bool is_fpu(const struct insn *in)
 	return in->op >= OP_FPU_BASE;
 }
 
+/* Emulated in the middle of the block, which goes on after it (xlate.c, emulate_site()). */
+static inline bool stays_in_block(const struct insn *in)
+{
+	return emul_is_light((enum op)in->op) && interp_is_emulated(in);
+}
+
 /* xlate_block.c */
 uint32_t gen_site(struct gen *g);
 void gen_pend(struct gen *g, struct pending p);
@@ -290,7 +304,8 @@ void survey_end(struct gen *g);
 
 /* xlate_insn.c: emit one instruction, all of it or, when false, nothing. */
 bool gen_insn(struct gen *g, const struct insn *in);
-bool gen_fpu(struct gen *g, const struct insn *in); /* the same; xlate_fpu.c */
+bool gen_fpu(struct gen *g, const struct insn *in);        /* the same; xlate_fpu.c */
+bool gen_privileged(struct gen *g, const struct insn *in); /* the same; xlate_priv.c */
 
 /* insn.reg, rm, base, index are byte offsets into vcpu.gpr. */
 static inline unsigned host(unsigned offset)

@@ -969,6 +969,10 @@ static bool gen_by_op(struct gen *g, const struct insn *in)
 	case OP_LODS:
 	case OP_SCAS: return gen_string(g, in);
 	case OP_CLD: return gen_cld(g);
+	case OP_CLI:
+	case OP_STI:
+	case OP_PUSHF:
+	case OP_POPF: return gen_privileged(g, in);
 	case OP_JCXZ:
 	case OP_LOOP: return gen_counted(g, in);
 	case OP_JMP: return gen_jmp(g, in);

@@ -410,6 +410,8 @@ static bool changes_no_register(enum op op)
 	case OP_STC:
 	case OP_CMC:
 	case OP_CLD:
+	case OP_CLI:
+	case OP_STI:
 	case OP_NOP:
 	case OP_PREFETCH:
 	case OP_FENCE:
@@ -456,8 +458,10 @@ void survey_insn(struct gen *g, const struct insn *in, bool inlined)
 	case OP_INC: survey_step(g, in, 1); return;
 	case OP_DEC: survey_step(g, in, -1u); return;
 	case OP_PUSH:
+	case OP_PUSHF:
 	case OP_CALL: move(g, R_SP, R_SP, -4u); return;
 	case OP_POP: survey_pop(g, in); return;
+	case OP_POPF: move(g, R_SP, R_SP, 4); return;
 	case OP_RET: move(g, R_SP, R_SP, 4 + in->imm); return;
 	case OP_LEAVE: survey_leave(g); return;
 	case OP_MUL:

@@ -14,7 +14,6 @@
 
 #include "vmm/cpu/mem.h"
 
-#define FL_HIDDEN (FL_IF | FL_IOPL | FL_VM)
 #define RPL 3u
 
 uint16_t ring_filter_attr(const struct vcpu *c, uint16_t guest_attr)

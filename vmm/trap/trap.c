@@ -40,8 +40,7 @@ static void reflect_exit(struct vm *vm)
 	reflect(vm, &in, x->cr2, x->has_insn ? x->insn.op : OP_NONE);
 }
 
-/* The #DB that TF or a data breakpoint owes after an instruction that was emulated. */
-static void debug_trap(struct vm *vm)
+void trap_debug(struct vm *vm)
 {
 	vm->vcpu.exit = (struct vm_exit){ .reason = EXIT_EXCEPTION, .vector = VEC_DB, .trap = true };
 	reflect_exit(vm);
@@ -49,7 +48,9 @@ static void debug_trap(struct vm *vm)
 
 static uint64_t rep_budget(const struct vm *vm)
 {
-	return vm->budget_end > vm->vcpu.icount ? vm->budget_end - vm->vcpu.icount : 1;
+	const struct vcpu *c = &vm->vcpu;
+
+	return vm->budget_end > c->icount && c->inhibit_icount != c->icount ? vm->budget_end - c->icount : 1;
 }
 
 /* After a load of SS debug traps wait for one instruction (SDM vol. 3A 6.8.3). */
@@ -76,7 +77,28 @@ static void tell_deferred(struct vm *vm, const struct event *ins)
 	vm->deferred_count = 0;
 }
 
-static void finish_emulation(struct vm *vm, struct emul_ctx *x, bool tf)
+static struct emul_ctx begin_emulation(struct vm *vm, const struct insn *in, struct event *ev)
+{
+	struct vcpu *c = &vm->vcpu;
+
+	ev->size = in->opsize;
+	vm->clock.icount_now = c->icount;
+	c->db_pending = 0;
+	vm->deferring = in->op == OP_INS;
+	return (struct emul_ctx){
+		.c = c,
+		.in = in,
+		.input = vm->input,
+		.ev = ev,
+		.blob = vm->blob,
+		.timed = vm->probe.timed,
+		.iterations = 1,
+		.max_iterations = rep_budget(vm),
+		.finished = true,
+	};
+}
+
+static void finish_emulation(struct vm *vm, struct emul_ctx *x)
 {
 	struct vcpu *c = &vm->vcpu;
 
@@ -87,11 +109,17 @@ static void finish_emulation(struct vm *vm, struct emul_ctx *x, bool tf)
 	if (x->in->op != OP_IRET && x->finished)
 		c->eflags &= ~FL_RF;
 	probe_event(&vm->probe, x->ev);
-	tell_deferred(vm, x->ev);
-	if (tf)
-		c->db_pending |= DR6_BS;
-	if (c->db_pending && !loads_ss(x->in))
-		debug_trap(vm);
+	if (vm->deferring)
+		tell_deferred(vm, x->ev);
+}
+
+/* An emulator raised an exception of the guest's. */
+static void emulation_raised(struct vm *vm, const struct insn *in)
+{
+	vm->deferring = false; /* a fault leaves nothing written */
+	vm->vcpu.exit.has_insn = true;
+	vm->vcpu.exit.insn = *in;
+	reflect_exit(vm);
 }
 
 static void emulate(struct vm *vm, enum event_kind kind)
@@ -99,36 +127,37 @@ static void emulate(struct vm *vm, enum event_kind kind)
 	struct vcpu *c = &vm->vcpu;
 	struct insn insn = c->exit.insn;
 	struct event ev = trap_event(vm, kind, insn.op);
-	struct emul_ctx x = {
-		.c = c,
-		.in = &insn,
-		.input = vm->input,
-		.ev = &ev,
-		.blob = vm->blob,
-		.timed = vm->probe.timed,
-		.iterations = 1,
-		.max_iterations = rep_budget(vm),
-		.finished = true,
-	};
+	struct emul_ctx x = begin_emulation(vm, &insn, &ev);
 	bool tf = c->eflags & FL_TF;
 	jmp_buf landing;
 
-	ev.size = insn.opsize;
-	vm->clock.icount_now = c->icount;
 	c->unwind = &landing;
-	c->db_pending = 0;
-	vm->deferring = insn.op == OP_INS;
 	if (!_setjmp(landing)) {
 		emul_run(&x);
 		c->unwind = NULL;
-		finish_emulation(vm, &x, tf);
+		finish_emulation(vm, &x);
+		if (tf)
+			c->db_pending |= DR6_BS;
+		if (c->db_pending && !loads_ss(&insn))
+			trap_debug(vm);
 		return;
 	}
 	c->unwind = NULL;
-	vm->deferring = false; /* a fault leaves nothing written */
-	c->exit.has_insn = true;
-	c->exit.insn = insn;
-	reflect_exit(vm);
+	emulation_raised(vm, &insn);
+}
+
+void trap_emulate_inside(struct vm *vm, const struct insn *in)
+{
+	struct event ev = trap_event(vm, op_is_sensitive(in->op) ? EV_SENSITIVE : EV_FAULT, in->op);
+	struct emul_ctx x = begin_emulation(vm, in, &ev);
+
+	emul_run(&x);
+	finish_emulation(vm, &x);
+}
+
+void trap_unwound(struct vm *vm, const struct insn *in)
+{
+	emulation_raised(vm, in);
 }
 
 /* INT n, INT3, INTO, INT1: through the guest's IDT, or IVT, as software interrupts. */

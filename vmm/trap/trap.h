@@ -9,6 +9,11 @@
 
 /* Virtual view; vcpu.exit holds the engine's exit. */
 void trap_handle(struct vm *vm);
+/* Emulate in the middle of an engine run, in the virtual view. An exception of the guest's unwinds to the end of the run: then trap_unwound(). */
+void trap_emulate_inside(struct vm *vm, const struct insn *in);
+void trap_unwound(struct vm *vm, const struct insn *in);
+/* The #DB that TF, a data breakpoint or a task owes after an instruction that was emulated: vcpu.db_pending. */
+void trap_debug(struct vm *vm);
 /* Hooks for the engine's slow paths. */
 void trap_init_hooks(struct vm *vm);
 
