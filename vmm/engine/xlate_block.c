@@ -28,7 +28,6 @@ uint32_t gen_site(struct gen *g)
 		.left = (uint16_t)(g->n - g->k),
 		.class = (uint16_t)op_class(in->op),
 		.emulated = interp_is_emulated(in),
-		.light = emul_is_light((enum op)in->op),
 		.owed = g->owed,
 	};
 	s->in.off = 0;

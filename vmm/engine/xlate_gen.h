@@ -83,7 +83,7 @@ struct site {
 	uint32_t block;           /* address of its block's first instruction */
 	uint16_t left;            /* instructions of the block from this one on */
 	uint16_t class;           /* enum op_class */
-	bool emulated, light;     /* interp_is_emulated(), emul_is_light() */
+	bool emulated;            /* interp_is_emulated() */
 	int16_t owed, still_owed; /* struct gen.owed before it and after it */
 };
 

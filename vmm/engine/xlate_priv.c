@@ -86,7 +86,7 @@ static void gen_pushf(struct gen *g)
 
 	gen_afford(g);
 	emit_mov(e, R9, RAX);
-	emit_bytes(e, "\x0f\x90\xc0\x9f", 4);                             /* seto al; lahf */
+	emit_bytes(e, "\x0f\x90\xc0\x9f", 4);                          /* seto al; lahf */
 	emit_bytes(e, "\x0f\xb6\xcc\x44\x0f\xb6\xc0\x04\x7f\x9e", 10); /* movzx ecx, ah; movzx r8d, al; add al, 0x7f; sahf */
 	emit_mov(e, RAX, R9);
 	emit_rorx(e, R8, R8, 32 - 11);
@@ -120,9 +120,9 @@ static void gen_popf(struct gen *g)
 	gen_keep_reach(g, 90);
 	gen_count(g);
 	emit_mov(e, R9, RAX);
-	emit_bytes(e, "\x41\x0f\xb6\xc0\xc1\xe0\x08", 7);                 /* movzx eax, r8b; shl eax, 8 */
+	emit_bytes(e, "\x41\x0f\xb6\xc0\xc1\xe0\x08", 7);                  /* movzx eax, r8b; shl eax, 8 */
 	emit_bytes(e, "\x41\xc1\xe8\x0b\x41\x83\xe0\x01\x44\x09\xc0", 11); /* shr r8d, 11; and r8d, 1; or eax, r8d */
-	emit_bytes(e, "\x04\x7f\x9e", 3);                                 /* add al, 0x7f; sahf */
+	emit_bytes(e, "\x04\x7f\x9e", 3);                                  /* add al, 0x7f; sahf */
 	emit_mov(e, RAX, R9);
 	emit_rm(e, 4, 0x8d, GUEST_SP, at_base(GUEST_SP, 4));
 }
