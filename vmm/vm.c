@@ -397,9 +397,12 @@ static void emulate_lightly(struct vm *vm, const struct insn *in)
 
 	vm->lightly = true;
 	ring_leave_lightly(c);
+	probe_guest_end(&vm->probe);
 	trap_emulate_inside(vm, in);
 	go_on_inside(vm, false);
 	ring_enter_lightly(c, vm->real_cpl);
+	if (!vm->left)
+		probe_guest_begin(&vm->probe);
 }
 
 static void emulate_fully(struct vm *vm, const struct insn *in)
@@ -418,11 +421,12 @@ static void emulate_fully(struct vm *vm, const struct insn *in)
 		probe_guest_begin(&vm->probe);
 }
 
-/* vcpu_hooks.emulate. An observer finds everything as between two runs of the engine. */
+/* vcpu_hooks.emulate. An observer finds registers, flags, CPL and memory as between two runs of the engine; after a light one segment registers have the real
+ * view's selectors and attributes, and x87 state may be in the host's unit. */
 static enum emulated emulate_inside(void *self, const struct insn *in)
 {
 	struct vm *vm = self;
-	bool light = !vm->probe.observer && emul_is_light(in->op);
+	bool light = emul_is_light(in->op);
 
 	if (vm->block_end || vm->vcpu.watch)
 		return EMULATED_NOT;
