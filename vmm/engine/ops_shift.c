@@ -2,52 +2,89 @@
  * ops_shift.c - ROL, ROR, RCL, RCR, SHL, SHR, SAR, SHLD, SHRD.
  *
  * The manual leaves OF undefined for counts other than 1, AF after shifts, and everything for counts beyond the
- * operand. All of it is what the host's instruction gives: each function here executes it. A masked count of 0
- * changes nothing, but memory is written (and may fault) all the same, as on every processor looked at. Bound by
- * interp_bind_int().
+ * operand. All of it is what the host's instruction gives: each function here executes it, and rotates in the guest's
+ * form: on some processors ROL and ROR of a register by a count in the instruction leave OF alone, and compute it for
+ * the same count in CL or of memory. A masked count of 0 changes nothing, but memory is written (and may fault) all the
+ * same, as on every processor looked at. Bound by interp_bind_int().
  */
 #include "vmm/engine/ops.h"
 
 /*
- * The host's flags going in are the guest's as far as an instruction could keep them: CF for RCL and RCR, AF for
- * shifts. OF and, for shifts, SF, ZF, PF are always written when the count is not 0; rotates keep SF, ZF, AF, PF,
- * which never leave c->lf.
+ * The host's flags going into a shift are the guest's as far as one could keep them: AF. The others are always written
+ * when the count is not 0. Rotates may keep all but CF; SF, ZF, AF, PF of theirs never leave c->lf.
  */
 static inline uint32_t shift_flags_in(const struct vcpu *c)
 {
 	return ((c->lf.aux >> 23) & HOST_CF) | ((c->lf.aux << 9) & HOST_AF);
 }
 
-#define ROTATE(name, bits, insn)                                                                                       \
-	static inline uint32_t name##bits(struct vcpu *c, uint32_t v, unsigned count)                                  \
+#define EACH_COUNT ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"
+
+/* By CL. By a count in the instruction: 16 bytes of code for each, and no flag changes on the way there. */
+#define ROTATE(name, bits, place, insn)                                                                                \
+	static inline uint32_t name(struct vcpu *c, uint32_t value, unsigned count)                                    \
 	{                                                                                                              \
-		uint32_t ax = shift_flags_in(c);                                                                       \
+		uint32_t ax = host_flags(c);                                                                           \
+		UINT(bits) v = (UINT(bits))value;                                                                      \
 		if (!count)                                                                                            \
-			return v;                                                                                      \
-		__asm__("sahf\n\t" insn HOST_FLAGS_OUT : "+a"(ax), [v] "+q"(v) : "c"(count) : "cc");                   \
+			return value;                                                                                  \
+		__asm__(HOST_FLAGS_IN insn HOST_FLAGS_OUT : "+a"(ax), [v] "+" place(v) : "c"(count) : "cc");           \
 		c->lf.aux = (c->lf.aux & 0x3fffffffu) | (aux_from_host(ax) & 0xc0000000u);                             \
 		return v;                                                                                              \
 	}
-#define SHIFT(name, bits, insn)                                                                                        \
-	static inline uint32_t name##bits(struct vcpu *c, uint32_t v, unsigned count)                                  \
+#define ROTATE_IMM(name, bits, place, insn)                                                                            \
+	static inline uint32_t name(struct vcpu *c, uint32_t value, unsigned count)                                    \
+	{                                                                                                              \
+		uint32_t ax = host_flags(c);                                                                           \
+		UINT(bits) v = (UINT(bits))value;                                                                      \
+		uint64_t to;                                                                                           \
+		if (!count)                                                                                            \
+			return value;                                                                                  \
+		__asm__(HOST_FLAGS_IN "leaq 1f(%%rip), %[to]\n\tleaq (%[to], %[offset]), %[to]\n\tjmp *%[to]\n\t"      \
+		                      ".balign 16\n1:\t" EACH_COUNT insn                                               \
+		                      "\n\tjmp 2f\n\t.balign 16\n\t.endr\n2:" HOST_FLAGS_OUT                           \
+		        : "+a"(ax), [v] "+" place(v), [to] "=&r"(to)                                                   \
+		        : [offset] "r"((uint64_t)count * 16)                                                           \
+		        : "cc");                                                                                       \
+		c->lf.aux = (c->lf.aux & 0x3fffffffu) | (aux_from_host(ax) & 0xc0000000u);                             \
+		return v;                                                                                              \
+	}
+#define ROTATE_FORMS(op, bits, insn)                                                                                   \
+	ROTATE(op##bits##_r_by_cl, bits, "q", insn " %%cl, %[v]")                                                      \
+	ROTATE(op##bits##_m_by_cl, bits, "m", insn " %%cl, %[v]")                                                      \
+	ROTATE_IMM(op##bits##_r_by_imm, bits, "&q", insn " $\\i, %[v]")                                                \
+	ROTATE_IMM(op##bits##_m_by_imm, bits, "m", insn " $\\i, %[v]")
+
+#define SHIFT(op, bits, insn)                                                                                          \
+	static inline uint32_t op##bits(struct vcpu *c, uint32_t value, unsigned count)                                \
 	{                                                                                                              \
 		uint32_t ax = shift_flags_in(c);                                                                       \
+		UINT(bits) v = (UINT(bits))value;                                                                      \
 		if (!count)                                                                                            \
-			return v;                                                                                      \
-		__asm__("sahf\n\t" insn HOST_FLAGS_OUT : "+a"(ax), [v] "+q"(v) : "c"(count) : "cc");                   \
+			return value;                                                                                  \
+		__asm__("sahf\n\t" insn " %%cl, %[v]" HOST_FLAGS_OUT : "+a"(ax), [v] "+q"(v) : "c"(count) : "cc");     \
 		flags_set_lazy(c, bits, v, 0);                                                                         \
 		c->lf.aux = aux_from_host(ax);                                                                         \
 		return v;                                                                                              \
 	}
-#define SHIFT_SIZES(kind, name, insn)                                                                                  \
-	kind(name, 8, insn "b %%cl, %b[v]") kind(name, 16, insn "w %%cl, %w[v]") kind(name, 32, insn "l %%cl, %k[v]")
-SHIFT_SIZES(ROTATE, rol, "rol")
-SHIFT_SIZES(ROTATE, ror, "ror")
-SHIFT_SIZES(ROTATE, rcl, "rcl")
-SHIFT_SIZES(ROTATE, rcr, "rcr")
-SHIFT_SIZES(SHIFT, shl, "shl")
-SHIFT_SIZES(SHIFT, shr, "shr")
-SHIFT_SIZES(SHIFT, sar, "sar")
+/* A shift sets the same flags in all its forms. */
+#define SHIFT_FORMS(op, bits, insn)                                                                                    \
+	SHIFT(op, bits, insn)                                                                                          \
+	SHIFT_FORM(op, bits, _r_by_cl)                                                                                 \
+	SHIFT_FORM(op, bits, _m_by_cl) SHIFT_FORM(op, bits, _r_by_imm) SHIFT_FORM(op, bits, _m_by_imm)
+#define SHIFT_FORM(op, bits, form)                                                                                     \
+	static inline uint32_t op##bits##form(struct vcpu *c, uint32_t v, unsigned count)                              \
+	{                                                                                                              \
+		return op##bits(c, v, count);                                                                          \
+	}
+#define SIZES(forms, op) forms(op, 8, #op "b") forms(op, 16, #op "w") forms(op, 32, #op "l")
+SIZES(ROTATE_FORMS, rol)
+SIZES(ROTATE_FORMS, ror)
+SIZES(ROTATE_FORMS, rcl)
+SIZES(ROTATE_FORMS, rcr)
+SIZES(SHIFT_FORMS, shl)
+SIZES(SHIFT_FORMS, shr)
+SIZES(SHIFT_FORMS, sar)
 
 #define COUNT_IMM (ip->imm & 31)
 #define COUNT_CL (GPR8(c, 8 * R_CX) & 31u)
@@ -55,16 +92,16 @@ SHIFT_SIZES(SHIFT, sar, "sar")
 #define SHIFT_HANDLERS(op, bits)                                                                                       \
 	INSN(op##bits##_ri)                                                                                            \
 	{                                                                                                              \
-		REG(bits, ip->rm) = (UINT(bits))op##bits(c, REG(bits, ip->rm), COUNT_IMM);                             \
+		REG(bits, ip->rm) = (UINT(bits))op##bits##_r_by_imm(c, REG(bits, ip->rm), COUNT_IMM);                  \
 		NEXT;                                                                                                  \
 	}                                                                                                              \
 	INSN(op##bits##_r)                                                                                             \
 	{                                                                                                              \
-		REG(bits, ip->rm) = (UINT(bits))op##bits(c, REG(bits, ip->rm), COUNT_CL);                              \
+		REG(bits, ip->rm) = (UINT(bits))op##bits##_r_by_cl(c, REG(bits, ip->rm), COUNT_CL);                    \
 		NEXT;                                                                                                  \
 	}                                                                                                              \
-	MODIFIER(op##bits##_mi, bits, op##bits(c, v, COUNT_IMM))                                                       \
-	MODIFIER(op##bits##_m, bits, op##bits(c, v, COUNT_CL))
+	MODIFIER(op##bits##_mi, bits, op##bits##_m_by_imm(c, v, COUNT_IMM))                                            \
+	MODIFIER(op##bits##_m, bits, op##bits##_m_by_cl(c, v, COUNT_CL))
 #define SHIFT_HANDLER_SIZES(op) SHIFT_HANDLERS(op, 8) SHIFT_HANDLERS(op, 16) SHIFT_HANDLERS(op, 32)
 SHIFT_HANDLER_SIZES(rol)
 SHIFT_HANDLER_SIZES(ror)
