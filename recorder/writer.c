@@ -42,7 +42,10 @@
 #include "vmm/debug.h"
 #include "vmm/snapshot.h"
 
-#define RING (4 * TRACE_CHUNK_EVENTS) /* slots, a power of two */
+/* Slots, a power of two: a chunk's worth, for the packing thread to fall behind by while it compresses and commits.
+ * A recording begins by zeroing all of it, and what exceeds the processor's cache is fetched from memory again. */
+#define RING TRACE_CHUNK_EVENTS
+#define RING_KICK (RING / 4) /* slots waiting that the packing thread is woken for */
 #define HUGE_PAGE (2u << 20)
 #define BLOBS_MAX (64u << 20) /* blob bytes on their way at most */
 #define COMMIT_MS 100
@@ -236,7 +239,7 @@ static bool writer_event(void *self, const struct event *ev)
 	    checkpoints_take(w->checkpoints, n + 1, ev->icount,
 	                     w->base_bytes + atomic_load_explicit(&w->stat_bytes, memory_order_relaxed)))
 		kick(w);
-	if (unlikely(n - w->kicked >= TRACE_CHUNK_EVENTS))
+	if (unlikely(n - w->kicked >= RING_KICK))
 		kick(w);
 	return true;
 }
@@ -549,7 +552,7 @@ static bool wait_for_work(struct trace_writer *w)
 	int rc = 0;
 
 	pthread_mutex_lock(&w->lock);
-	while (!rc && !w->stopping && waiting(w) < TRACE_CHUNK_EVENTS && atomic_load(&w->blob_bytes) < BLOBS_MAX / 2 &&
+	while (!rc && !w->stopping && waiting(w) < RING_KICK && atomic_load(&w->blob_bytes) < BLOBS_MAX / 2 &&
 	       !(w->checkpoints && checkpoints_waiting(w->checkpoints)))
 		rc = pthread_cond_timedwait(&w->work, &w->lock, &until);
 	go_on = !w->stopping;
