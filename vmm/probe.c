@@ -29,14 +29,25 @@ static void tell_guest(const struct probe *p, bool runs)
 		p->observer->guest(p->observer->self, runs);
 }
 
+static void stamp_begin(struct probe *p, uint64_t now)
+{
+	p->meter->exit_at = p->meter->fault = 0;
+	p->run_inside = meter_inside(p->meter);
+	p->run_start = now;
+}
+
 void probe_guest_begin(struct probe *p)
 {
 	tell_guest(p, true);
-	if (!p->timed)
-		return;
-	p->meter->exit_at = p->meter->fault = 0;
-	p->run_inside = meter_inside(p->meter);
-	p->run_start = __rdtsc();
+	if (p->timed)
+		stamp_begin(p, __rdtsc());
+}
+
+void probe_guest_resume(struct probe *p)
+{
+	tell_guest(p, true);
+	if (p->timed)
+		stamp_begin(p, p->last_end);
 }
 
 static uint64_t less(uint64_t a, uint64_t b)
@@ -44,10 +55,10 @@ static uint64_t less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-static void stamp_end(struct probe *p)
+static void stamp_end(struct probe *p, uint64_t now)
 {
 	const struct meter *m = p->meter;
-	uint64_t now = __rdtsc(), end, inside;
+	uint64_t end, inside;
 
 	end = m->exit_at ? m->exit_at : now;
 	inside = meter_inside(m) - p->run_inside;
@@ -63,7 +74,14 @@ static void stamp_end(struct probe *p)
 void probe_guest_end(struct probe *p)
 {
 	if (p->timed)
-		stamp_end(p);
+		stamp_end(p, __rdtsc());
+	tell_guest(p, false);
+}
+
+void probe_guest_pause(struct probe *p)
+{
+	if (p->timed)
+		stamp_end(p, p->meter->exit_at ? p->meter->exit_at : __rdtsc());
 	tell_guest(p, false);
 }
 

@@ -36,6 +36,10 @@ struct probe {
 void probe_init(struct probe *p, const struct vm_observer *observer, struct meter *meter);
 void probe_guest_begin(struct probe *p); /* the engine is entered */
 void probe_guest_end(struct probe *p); /* it is left, for the virtual view: what follows is emulation, or another run */
+/* The same two around what is emulated in the middle of an engine run. They read no clock that was read a moment ago: the call-out is part of the emulation,
+ * and the guest goes on where the event ended. probe_guest_resume() is for where an event was told and nothing but going on followed. */
+void probe_guest_pause(struct probe *p);
+void probe_guest_resume(struct probe *p);
 void probe_classified(struct probe *p); /* what follows is emulation, and no engine has just been left */
 void probe_event(struct probe *p, const struct event *ev);
 

@@ -362,26 +362,30 @@ static void take_unseen(struct vm *vm)
 	budget(vm, present_deadline(vm));
 }
 
-/* What turn() does between an event and the next run, without one's end and the other's beginning as long as nothing comes of it. Virtual view. */
-static void go_on_inside(struct vm *vm, bool touched_device)
+/* What turn() does between an event and the next run, without one's end and the other's beginning as long as nothing comes of it. Virtual view. True when it asked
+ * the input, which takes time. */
+static bool go_on_inside(struct vm *vm, bool touched_device)
 {
 	struct vcpu *c = &vm->vcpu;
 	struct vm_now now = now_of(vm);
+	bool asks = false;
 
 	if (now.icount >= vm->run_end || vm->halted || vm->probe.stopped || c->db_pending) {
 		leave_run(vm);
-		return;
+		return false;
 	}
 	if (may_say(vm, &now, touched_device)) {
+		asks = true;
 		engine_sync(c);
 		vm->waiting = ask(vm, &now);
 		vm->turn_waits = brings_something(&vm->waiting);
 		if (vm->turn_waits) {
 			leave_run(vm);
-			return;
+			return asks;
 		}
 	}
 	c->icount_end = min64(vm->run_end, budget(vm, present_deadline(vm)));
+	return asks;
 }
 
 static bool touches_device(enum op op)
@@ -394,15 +398,20 @@ static bool touches_device(enum op op)
 static void emulate_lightly(struct vm *vm, const struct insn *in)
 {
 	struct vcpu *c = &vm->vcpu;
+	bool asked;
 
 	vm->lightly = true;
 	ring_leave_lightly(c);
-	probe_guest_end(&vm->probe);
+	probe_guest_pause(&vm->probe);
 	trap_emulate_inside(vm, in);
-	go_on_inside(vm, false);
+	asked = go_on_inside(vm, false);
 	ring_enter_lightly(c, vm->real_cpl);
-	if (!vm->left)
+	if (vm->left)
+		return;
+	if (asked)
 		probe_guest_begin(&vm->probe);
+	else
+		probe_guest_resume(&vm->probe);
 }
 
 static void emulate_fully(struct vm *vm, const struct insn *in)
