@@ -1100,6 +1100,10 @@ static bool make_one(const struct gen *g, struct rng *r, enum gen_class class, s
 static bool fits_sequence(const struct insn *in)
 {
 	switch (in->op) {
+	case OP_AAA: /* what follows would go by flags that are undefined */
+	case OP_AAS:
+	case OP_DAA:
+	case OP_DAS:
 	case OP_XLAT:
 	case OP_MASKMOVQ:
 	case OP_MASKMOVDQU:
