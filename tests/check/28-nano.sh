@@ -13,6 +13,6 @@ for op in in rdmsr; do
 	ok "$op: a fault is dearer than a call" awk -F'\t' -v op=$op '$1 == op && $5 > $4 && $8 > $7 { found = 1 } END { exit !found }' "$scratch/table"
 done
 ok "a program cannot do IN" equal "$(awk -F'\t' '$1 == "in" { print $2 }' "$scratch/table")" -
-ok "and calls and returns" equal "$(awk -F'\t' '$1 == "callret" { print ($2 > 0) }' "$scratch/table")" 1
+ok "and calls and returns" equal "$(awk -F'\t' '$1 == "callret" { print ($2 != "-") }' "$scratch/table")" 1 # 0 cycles where the host overlaps them with the loop
 ok "says what is not possible, and why" grep -q 'vmcall.*no virtualization' "$scratch/out"
 done_checks
