@@ -368,20 +368,20 @@ static bool go_on_inside(struct vm *vm, bool touched_device)
 {
 	struct vcpu *c = &vm->vcpu;
 	struct vm_now now = now_of(vm);
-	bool asks = false;
+	bool asks;
 
 	if (now.icount >= vm->run_end || vm->halted || vm->probe.stopped || c->db_pending) {
 		leave_run(vm);
 		return false;
 	}
-	if (may_say(vm, &now, touched_device)) {
-		asks = true;
+	asks = may_say(vm, &now, touched_device);
+	if (asks) {
 		engine_sync(c);
 		vm->waiting = ask(vm, &now);
 		vm->turn_waits = brings_something(&vm->waiting);
 		if (vm->turn_waits) {
 			leave_run(vm);
-			return asks;
+			return true;
 		}
 	}
 	c->icount_end = min64(vm->run_end, budget(vm, present_deadline(vm)));

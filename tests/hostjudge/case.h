@@ -58,4 +58,12 @@ struct hj_shared {
 	struct hj_case cases[HJ_BATCH];
 };
 
+/* Linear address of the segment register's base in this state. */
+static inline uint32_t hj_segment_base(const struct hj_state *s, unsigned seg)
+{
+	unsigned kind = s->segment[seg];
+
+	return kind == HJ_SEG_BASED || kind == HJ_SEG_DOWN ? HJ_DATA : 0;
+}
+
 #endif

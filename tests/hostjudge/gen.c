@@ -537,13 +537,6 @@ static void random_state(struct rng *r, struct hj_state *s)
 	s->eip = HJ_CODE + 0x400 + (below(r, 0x800) & ~15u) + (chance(r, 20) ? below(r, 12) : 0);
 }
 
-static uint32_t segment_base(const struct hj_state *s, unsigned seg)
-{
-	unsigned kind = s->segment[seg];
-
-	return kind == HJ_SEG_BASED || kind == HJ_SEG_DOWN ? HJ_DATA : 0;
-}
-
 static void put16(uint8_t *p, unsigned v)
 {
 	memcpy(p, &(uint16_t){ (uint16_t)v }, 2);
@@ -702,7 +695,7 @@ static int displacement_at(const struct hj_case *k, const struct insn *in)
 static void aim(struct hj_case *k, struct insn *in, uint32_t linear)
 {
 	struct hj_state *s = &k->in;
-	uint32_t delta = linear - segment_base(s, in->seg) - effective(s, in);
+	uint32_t delta = linear - hj_segment_base(s, in->seg) - effective(s, in);
 	uint32_t *base = gpr_at(s, in->base), *index = gpr_at(s, in->index);
 	int at;
 
@@ -731,7 +724,7 @@ static uint8_t *data_at(struct hj_case *k, uint32_t linear, unsigned size)
 
 static uint32_t operand_linear(const struct hj_state *s, const struct insn *in)
 {
-	return segment_base(s, in->seg) + effective(s, in);
+	return hj_segment_base(s, in->seg) + effective(s, in);
 }
 
 static uint32_t code_address(struct rng *r)
@@ -859,7 +852,7 @@ static void prepare_indirect(struct rng *r, struct hj_case *k, const struct insn
 
 static uint32_t stack_linear(const struct hj_state *s)
 {
-	return segment_base(s, HJ_SS) + s->gpr[4];
+	return hj_segment_base(s, HJ_SS) + s->gpr[4];
 }
 
 static void prepare_stack(struct rng *r, struct hj_case *k, const struct insn *in)
@@ -885,8 +878,8 @@ static void prepare_string(struct rng *r, struct hj_case *k, const struct insn *
 	if (small) { /* 16-bit addresses reach the data only through a base */
 		s->segment[HJ_DS] = s->segment[HJ_ES] = HJ_SEG_BASED;
 	}
-	s->gpr[6] = target(r, in) - segment_base(s, in->seg);
-	s->gpr[7] = target(r, in) - segment_base(s, HJ_ES);
+	s->gpr[6] = target(r, in) - hj_segment_base(s, in->seg);
+	s->gpr[7] = target(r, in) - hj_segment_base(s, HJ_ES);
 	s->gpr[1] = below(r, chance(r, 80) ? 9 : 60);
 	if (small && chance(r, 50)) {
 		s->gpr[1] |= 0x50000;
@@ -944,8 +937,8 @@ static void prepare_masked_store(struct rng *r, struct hj_case *k, const struct 
 	uint8_t *mask = in->op == OP_MASKMOVDQU ? s->fx + 160 + in->reg : s->fx + 32 + 16 * ((in->reg / 8 - top) & 7);
 	uint32_t linear;
 
-	s->gpr[7] = target(r, in) - segment_base(s, in->seg);
-	linear = segment_base(s, in->seg) + (in->asize == 4 ? s->gpr[7] : s->gpr[7] & 0xffff);
+	s->gpr[7] = target(r, in) - hj_segment_base(s, in->seg);
+	linear = hj_segment_base(s, in->seg) + (in->asize == 4 ? s->gpr[7] : s->gpr[7] & 0xffff);
 	for (unsigned i = 0; i < (in->op == OP_MASKMOVDQU ? 16 : 8); i++)
 		mask[i] = (uint8_t)(rnd(r) | (data_at(k, linear, 16) ? 0 : 0x80));
 }
@@ -961,7 +954,7 @@ static void prepare(struct rng *r, struct hj_case *k, struct insn *in)
 	if (in->op == OP_DIV || in->op == OP_IDIV)
 		prepare_division(r, k, in);
 	if (in->op == OP_XLAT)
-		s->gpr[3] = target(r, in) - segment_base(s, in->seg);
+		s->gpr[3] = target(r, in) - hj_segment_base(s, in->seg);
 	if (in->op == OP_MASKMOVQ || in->op == OP_MASKMOVDQU)
 		prepare_masked_store(r, k, in);
 	if ((in->flags & IF_MEM) && in->op != OP_LEA && in->op != OP_NOP) {
@@ -1027,7 +1020,7 @@ static bool safe(const struct hj_case *k, const struct insn *in)
 
 	if (is_implicit_stack(in->op) && !safe_range(sp, 0x400, 0x10400))
 		return false;
-	if ((in->op == OP_LEAVE || in->op == OP_ENTER) && !safe_range(segment_base(s, HJ_SS) + s->gpr[5], 0x400, 0x400))
+	if ((in->op == OP_LEAVE || in->op == OP_ENTER) && !safe_range(hj_segment_base(s, HJ_SS) + s->gpr[5], 0x400, 0x400))
 		return false;
 	if ((in->flags & IF_MEM) && in->op != OP_LEA && in->op != OP_NOP && in->op != OP_PREFETCH &&
 	    !safe_range(operand_linear(s, in), 0x800, 0x800))
@@ -1037,13 +1030,13 @@ static bool safe(const struct hj_case *k, const struct insn *in)
 	if (in->op == OP_POP && in->form == FORM_M && in->base == 4 * 8 &&
 	    !safe_range(operand_linear(s, in), 0x1000, 0x1000))
 		return false;
-	if (in->op == OP_XLAT && !safe_range(segment_base(s, in->seg) + (s->gpr[3] & wrap), 0, 0x200))
+	if (in->op == OP_XLAT && !safe_range(hj_segment_base(s, in->seg) + (s->gpr[3] & wrap), 0, 0x200))
 		return false;
 	if ((in->op == OP_MASKMOVQ || in->op == OP_MASKMOVDQU) &&
-	    !safe_range(segment_base(s, in->seg) + (s->gpr[7] & wrap), 0x10, 0x20))
+	    !safe_range(hj_segment_base(s, in->seg) + (s->gpr[7] & wrap), 0x10, 0x20))
 		return false;
-	if (is_string(in->op) && (!safe_range(segment_base(s, in->seg) + (s->gpr[6] & wrap), 0x400, 0x400) ||
-	                          !safe_range(segment_base(s, HJ_ES) + (s->gpr[7] & wrap), 0x400, 0x400) ||
+	if (is_string(in->op) && (!safe_range(hj_segment_base(s, in->seg) + (s->gpr[6] & wrap), 0x400, 0x400) ||
+	                          !safe_range(hj_segment_base(s, HJ_ES) + (s->gpr[7] & wrap), 0x400, 0x400) ||
 	                          ((in->flags & (IF_REP | IF_REPNE)) && (s->gpr[1] & wrap) > 64)))
 		return false;
 	return safe_jump(k, in);

@@ -10,12 +10,18 @@
 #include "vmm/engine/ops.h"
 
 /*
- * The host's flags going into a shift are the guest's as far as one could keep them: AF. The others are always written
- * when the count is not 0. Rotates may keep all but CF; SF, ZF, AF, PF of theirs never leave c->lf.
+ * The host's flags going into a shift are the guest's as far as one could keep them: CF and AF. The others are always
+ * written when the count is not 0. Rotates may keep all but CF; SF, ZF, AF, PF of theirs never leave c->lf.
  */
 static inline uint32_t shift_flags_in(const struct vcpu *c)
 {
 	return ((c->lf.aux >> 23) & HOST_CF) | ((c->lf.aux << 9) & HOST_AF);
+}
+
+/* CF and OF from the host's flags. */
+static inline void take_cf_of(struct vcpu *c, uint32_t ax)
+{
+	c->lf.aux = (c->lf.aux & 0x3fffffffu) | (aux_from_host(ax) & 0xc0000000u);
 }
 
 #define EACH_COUNT ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"
@@ -29,7 +35,7 @@ static inline uint32_t shift_flags_in(const struct vcpu *c)
 		if (!count)                                                                                            \
 			return value;                                                                                  \
 		__asm__(HOST_FLAGS_IN insn HOST_FLAGS_OUT : "+a"(ax), [v] "+" place(v) : "c"(count) : "cc");           \
-		c->lf.aux = (c->lf.aux & 0x3fffffffu) | (aux_from_host(ax) & 0xc0000000u);                             \
+		take_cf_of(c, ax);                                                                                     \
 		return v;                                                                                              \
 	}
 #define ROTATE_IMM(name, bits, place, insn)                                                                            \
@@ -46,7 +52,7 @@ static inline uint32_t shift_flags_in(const struct vcpu *c)
 		        : "+a"(ax), [v] "+" place(v), [to] "=&r"(to)                                                   \
 		        : [offset] "r"((uint64_t)count * 16)                                                           \
 		        : "cc");                                                                                       \
-		c->lf.aux = (c->lf.aux & 0x3fffffffu) | (aux_from_host(ax) & 0xc0000000u);                             \
+		take_cf_of(c, ax);                                                                                     \
 		return v;                                                                                              \
 	}
 #define ROTATE_FORMS(op, bits, insn)                                                                                   \
