@@ -7,11 +7,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "recorder/wire.h"
 #include "schemas/trace.pb-c.h"
 #include "vmm/bug.h"
+#include "vmm/digest.h"
 #include "vmm/snapshot.h"
 
 #define FORMAT_MAGIC "ringside"
@@ -681,10 +681,9 @@ bool codec_peek_pages(const void *value, size_t len, uint32_t *count)
 
 void run_hash(const uint8_t *pages, uint32_t count, uint8_t hash[RUN_HASH_BYTES])
 {
-	XXH128_canonical_t canonical;
+	struct digest128 d = digest128(pages, (size_t)count * PAGE_BYTES);
 
-	XXH128_canonicalFromHash(&canonical, XXH3_128bits(pages, (size_t)count * PAGE_BYTES));
-	memcpy(hash, canonical.digest, RUN_HASH_BYTES);
+	memcpy(hash, d.bytes, RUN_HASH_BYTES);
 }
 
 int codec_pack_run(struct codec *c, const struct page_run *run, const uint8_t *pages, struct bytes *out)

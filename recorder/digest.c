@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
+#include <xxh_x86dispatch.h>
 
 #define EVENT_BYTES 48
 #define GATHER (64 * EVENT_BYTES)

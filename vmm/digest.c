@@ -1,13 +1,10 @@
 /*
- * digest.c - the only file that includes the hash library. Inlined, so that nothing has to be linked and the compiler may
- * use what it knows of the lengths.
+ * digest.c - see digest.h. The library's functions that choose the widest vectors the host has.
  */
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "vmm/digest.h"
 
 #include <string.h>
-
-#include "vmm/digest.h"
+#include <xxh_x86dispatch.h>
 
 uint64_t digest64(const void *data, size_t len, uint64_t seed)
 {
