@@ -25,8 +25,8 @@ static void fill_meta(struct trace_meta *meta, const struct session *s, const ch
 	memcpy(meta->files, s->files, sizeof(meta->files));
 	meta->created = time(NULL);
 	host_cpu_name(meta->host, sizeof(meta->host));
-	meta->tsc_hz = host_tsc_hz(&s->opened);
 	calibrate_meta(meta, CALIBRATE_BRIEF);
+	meta->tsc_hz = host_tsc_hz(&s->opened);
 }
 
 static void on_console(void *self, enum vm_stream stream, const uint8_t *bytes, size_t len)

@@ -56,7 +56,7 @@ struct host_moment {
 	uint64_t cycles, ns;
 };
 struct host_moment host_moment(void);
-/* Rate of the cycle counter, measured from `since` to now: at least 20 ms, which it waits for; 0 when there is none. */
+/* Rate of the cycle counter, measured from `since` to now: at least 5 ms, which it waits for; 0 when there is none. */
 uint64_t host_tsc_hz(const struct host_moment *since);
 void host_cpu_name(char *out, size_t size);
 
