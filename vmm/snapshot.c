@@ -255,6 +255,12 @@ size_t vm_take_written(struct vm *vm, uint64_t *page)
 	return ram_take_written(&vm->ram, RAM_DIRTY_SAVED, page);
 }
 
+void vm_before_write(struct vm *vm, void (*fn)(void *self, uint64_t page), void *self)
+{
+	vm->ram.before_write = fn;
+	vm->ram.before_write_self = self;
+}
+
 size_t vm_take_compared(struct vm *vm, uint64_t *page)
 {
 	return ram_take_written(&vm->ram, RAM_DIRTY_COMPARED, page);

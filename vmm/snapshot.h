@@ -41,6 +41,8 @@ void vm_translations_load(struct vm *vm, const uint64_t *words, size_t count);
  * makes checkpoints. The second is the same for whoever compares two VMs. */
 size_t vm_take_written(struct vm *vm, uint64_t *page);
 size_t vm_take_compared(struct vm *vm, uint64_t *page);
+/* fn (NULL: no more) is told of the first write to a page after vm_take_written(), before it is done, on the thread that runs the VM. */
+void vm_before_write(struct vm *vm, void (*fn)(void *self, uint64_t page), void *self);
 /* Numbers of the pages that may hold anything but zeros; the same room. What was written through vm_ram() is among them after
  * vm_snapshot_load() only. */
 size_t vm_used_pages(const struct vm *vm, uint64_t *page);

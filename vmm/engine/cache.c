@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "vmm/cpu/watch.h"
+#include "vmm/reserve.h"
 
 #define HASH_BITS 16
 #define ARENA_SIZE (96ull << 20)
@@ -27,8 +27,8 @@ int cache_init(struct cache *k, struct vcpu *c)
 	k->max_insns = TRACE_MAX_INSNS;
 	k->hash = calloc(1u << HASH_BITS, sizeof(*k->hash));
 	k->pages = calloc(c->mmu.ram->pages, sizeof(*k->pages));
-	k->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (!k->hash || !k->pages || k->arena == MAP_FAILED) {
+	k->arena = reserve(ARENA_SIZE);
+	if (!k->hash || !k->pages || !k->arena) {
 		cache_free(k);
 		return -ENOMEM;
 	}
@@ -40,17 +40,18 @@ void cache_free(struct cache *k)
 {
 	free(k->hash);
 	free(k->pages);
-	if (k->arena && k->arena != MAP_FAILED)
-		munmap(k->arena, ARENA_SIZE);
+	release(k->arena, ARENA_SIZE);
 }
 
 void cache_flush(struct cache *k)
 {
 	const struct ram *ram = k->c->mmu.ram;
 
-	memset(k->hash, 0, sizeof(*k->hash) << HASH_BITS);
-	memset(k->pages, 0, ram->pages * sizeof(*k->pages));
-	memset(ram->code, 0, ram->pages * sizeof(*ram->code));
+	if (k->used) { /* otherwise all of it is zero, and untouched */
+		memset(k->hash, 0, sizeof(*k->hash) << HASH_BITS);
+		memset(k->pages, 0, ram->pages * sizeof(*k->pages));
+		memset(ram->code, 0, ram->pages * sizeof(*ram->code));
+	}
 	for (unsigned i = 0; i < JUMP_CACHE_SIZE; i++)
 		k->jump[i].lin = UINT64_MAX;
 	k->used = 0;

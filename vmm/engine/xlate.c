@@ -68,12 +68,12 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "vmm/cpu/watch.h"
 #include "vmm/engine/fpu.h"
 #include "vmm/engine/ops.h"
 #include "vmm/engine/xlate_state.h"
+#include "vmm/reserve.h"
 #include "vmm/ring/ring.h"
 
 /* ---- the stack of calls ---- */
@@ -706,19 +706,6 @@ uint64_t xlate_blocks(const struct xlate *x)
 	return x->blocks;
 }
 
-static void *reserve(size_t bytes, int flags)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static void release(void *p, size_t bytes)
-{
-	if (p)
-		munmap(p, bytes);
-}
-
 bool xlate_possible(void)
 {
 	return __builtin_cpu_supports("bmi2");
@@ -744,11 +731,11 @@ int xlate_create(struct xlate **out, struct cache *cache)
 	x->site_count = x->dependent_count = 1;
 	x->alone.t = (struct trace){ .gpa = NO_PAGE, .gpa2 = NO_PAGE, .n = 1, .insns = x->alone.room };
 	x->alone.room[1].fn = interp_trace_end;
-	x->sites = reserve(SITES * sizeof(*x->sites), 0);
-	x->pages = reserve(PAGES * sizeof(*x->pages), 0);
-	x->dependents = reserve(DEPENDENTS * sizeof(*x->dependents), 0);
-	x->entries = reserve((size_t)PAGES * PAGE_SIZE * sizeof(*x->entries), 0);
-	x->low = reserve(sizeof(*x->low), MAP_32BIT);
+	x->sites = reserve(SITES * sizeof(*x->sites));
+	x->pages = reserve(PAGES * sizeof(*x->pages));
+	x->dependents = reserve(DEPENDENTS * sizeof(*x->dependents));
+	x->entries = reserve((size_t)PAGES * PAGE_SIZE * sizeof(*x->entries));
+	x->low = reserve_low(sizeof(*x->low));
 	rc = x->sites && x->pages && x->dependents && x->entries && x->low ? codebuf_create(&x->buf, CODE_SIZE) : -ENOMEM;
 	if (!rc)
 		rc = mmu_flat_create(&x->c->mmu);

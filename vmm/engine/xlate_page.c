@@ -38,6 +38,8 @@ static struct page *make_page(struct xlate *x, uint64_t gpa, uint32_t lin, uint8
 		.hash_next = *bucket,
 		.entries = x->entries + (size_t)x->page_count * PAGE_SIZE,
 	};
+	for (unsigned i = 0; i < PAGE_SIZE; i += PAGE_SIZE / sizeof(*p->entries)) /* code reads them first (reserve.h) */
+		((volatile uint32_t *)p->entries)[i] = 0;
 	x->page_count++;
 	*bucket = p;
 	return p;

@@ -25,9 +25,9 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "vmm/bug.h"
+#include "vmm/reserve.h"
 
 /* Page directory and page table entries, SDM vol. 3A tables 4-4 to 4-6 */
 #define PTE_P (1u << 0)
@@ -554,7 +554,7 @@ static int translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum m
 	}
 	*gpa = (word & FRAME_MASK) | (lin & ~PAGE_MASK);
 	if (access == MMU_WRITE && ram_has(m->ram, *gpa))
-		m->ram->dirty[*gpa >> PAGE_SHIFT] = RAM_DIRTY_ALL;
+		ram_mark_dirty(m->ram, *gpa >> PAGE_SHIFT);
 	fill_fast(m, lin, word, ctx);
 	return 0;
 }
@@ -757,12 +757,9 @@ void mmu_load_translations(struct mmu *m, const uint64_t *words, size_t count)
 int mmu_init(struct mmu *m, struct ram *ram, bool split_views)
 {
 	memset(m, 0, sizeof(*m));
-	m->store = mmap(NULL, sizeof(*m->store), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-	                -1, 0);
-	if (m->store == MAP_FAILED) {
-		m->store = NULL;
+	m->store = reserve(sizeof(*m->store));
+	if (!m->store)
 		return -ENOMEM;
-	}
 	m->store->gen[0] = m->store->gen[1] = 1;
 	memcpy(m->fast[MMU_SUPERVISOR], empty_table, sizeof(empty_table));
 	memcpy(m->fast[MMU_USER], empty_table, sizeof(empty_table));
@@ -773,13 +770,6 @@ int mmu_init(struct mmu *m, struct ram *ram, bool split_views)
 	ram->cleaned = forget_all_writes;
 	ram->cleaned_self = m;
 	return 0;
-}
-
-static void *reserve(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
 }
 
 int mmu_flat_create(struct mmu *m)
@@ -831,12 +821,9 @@ void mmu_flat_drop_jumps(struct mmu *m, enum mmu_context context)
 void mmu_free(struct mmu *m)
 {
 	window_destroy(&m->window);
-	if (m->flat)
-		munmap(m->flat, FLAT_SIZE);
-	if (m->journal)
-		munmap(m->journal, sizeof(*m->journal));
-	if (m->store)
-		munmap(m->store, sizeof(*m->store));
+	release(m->flat, FLAT_SIZE);
+	release(m->journal, sizeof(*m->journal));
+	release(m->store, sizeof(*m->store));
 	if (m->ram)
 		m->ram->cleaned = NULL;
 	memset(m, 0, sizeof(*m));

@@ -17,21 +17,9 @@
 
 #include "vmm/bug.h"
 #include "vmm/digest.h"
+#include "vmm/reserve.h"
 
 #define CHUNK_SHIFT 6 /* the code bitmap's grain: 64 chunks of 64 bytes in a page */
-
-static void *reserve(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static void release(void *p, size_t bytes)
-{
-	if (p)
-		munmap(p, bytes);
-}
 
 static uint8_t *reserve_guarded(uint64_t size)
 {
@@ -137,7 +125,7 @@ void ram_write(struct ram *r, uint64_t gpa, const void *buf, size_t len)
 		if (ram_has(r, gpa)) {
 			if (unlikely(ram_holds_code(r, gpa, n)) && r->code_written)
 				r->code_written(r->code_written_self, gpa, n);
-			r->dirty[gpa >> PAGE_SHIFT] = RAM_DIRTY_ALL;
+			ram_mark_dirty(r, gpa >> PAGE_SHIFT);
 			memcpy(r->host + gpa, in, n);
 		}
 		in += n;

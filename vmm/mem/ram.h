@@ -30,8 +30,11 @@ struct ram {
 	int fd; /* the file it is a shared mapping of, so that a page can be mapped again elsewhere; -1: it is none */
 	uint64_t size; /* multiple of PAGE_SIZE */
 	uint64_t pages;
-	uint64_t *code;      /* a page's code bitmap: bit i = its 64-byte chunk i holds decoded code */
-	uint8_t *dirty;      /* RAM_DIRTY_* bits: who has not yet heard that a page was written */
+	uint64_t *code; /* a page's code bitmap: bit i = its 64-byte chunk i holds decoded code */
+	uint8_t *dirty; /* RAM_DIRTY_* bits: who has not yet heard that a page was written */
+	void (*before_write)(void *self,
+	                     uint64_t page); /* NULL, or called before the first write to a page whose RAM_DIRTY_SAVED is clear */
+	void *before_write_self;
 	uint64_t *page_hash; /* a page's contribution to the digest */
 	uint64_t digest;
 	ram_code_written_fn *code_written;
@@ -44,6 +47,14 @@ struct ram {
 static inline bool ram_has(const struct ram *r, uint64_t gpa)
 {
 	return gpa < r->size && (gpa < 0xa0000 || gpa >= 0xc0000);
+}
+
+/* The page, which is RAM, is about to be written. */
+static inline void ram_mark_dirty(struct ram *r, uint64_t page)
+{
+	if (r->before_write && !(r->dirty[page] & RAM_DIRTY_SAVED))
+		r->before_write(r->before_write_self, page);
+	r->dirty[page] = RAM_DIRTY_ALL;
 }
 
 int ram_init(struct ram *r, uint64_t size); /* zeroed; -ENOMEM, -EINVAL for a size that is 0 or no multiple of PAGE_SIZE */

@@ -6,17 +6,20 @@
 #include "vmm/mem/window.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "vmm/bug.h"
+#include "vmm/reserve.h"
 
 #define PAGES (WINDOW_SIZE >> PAGE_SHIFT)
 #define OPEN_MAX 16384u /* the host permits 65,530 mappings in all (vm.max_map_count) */
 
-static void *reserve(void *at, size_t bytes, int protection)
+/* Address space that nobody may touch; at NULL: anywhere. NULL: the host refuses. */
+static void *map_shut(void *at, size_t bytes)
 {
-	void *p = mmap(at, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
+	void *p = mmap(at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -28,13 +31,14 @@ int window_create(struct window *w, const struct ram *ram)
 	memset(w, 0, sizeof(*w));
 	if (ram->fd < 0)
 		return -ENOTSUP;
-	p = reserve(NULL, WINDOW_SIZE + 2 * WINDOW_GUARD, PROT_NONE);
+	p = map_shut(NULL, WINDOW_SIZE + 2 * WINDOW_GUARD);
 	if (!p)
 		return -ENOMEM;
 	w->base = p + WINDOW_GUARD;
 	w->ram = ram;
-	w->state = reserve(NULL, PAGES, PROT_READ | PROT_WRITE);
-	if (w->state)
+	w->state = reserve(PAGES);
+	w->page = malloc(OPEN_MAX * sizeof(*w->page));
+	if (w->state && w->page)
 		return 0;
 	window_destroy(w);
 	return -ENOMEM;
@@ -44,8 +48,8 @@ void window_destroy(struct window *w)
 {
 	if (w->base)
 		munmap(w->base - WINDOW_GUARD, WINDOW_SIZE + 2 * WINDOW_GUARD);
-	if (w->state)
-		munmap(w->state, PAGES);
+	release(w->state, PAGES);
+	free(w->page);
 	memset(w, 0, sizeof(*w));
 }
 
@@ -61,7 +65,7 @@ bool window_open(struct window *w, uint64_t lin, uint64_t gpa, bool writable)
 	         w->ram->fd, (off_t)(gpa & PAGE_MASK)) == MAP_FAILED)
 		return false;
 	w->state[page] = writable ? WINDOW_WRITE : WINDOW_READ;
-	w->opened++;
+	w->page[w->opened++] = page;
 	w->openings++;
 	return true;
 }
@@ -69,7 +73,7 @@ bool window_open(struct window *w, uint64_t lin, uint64_t gpa, bool writable)
 /* Without it the guest would go on with a translation that is gone. */
 static void shut(uint8_t *at, uint64_t bytes)
 {
-	BUG_ON(!reserve(at, bytes, PROT_NONE));
+	BUG_ON(!map_shut(at, bytes));
 }
 
 void window_shut_page(struct window *w, uint64_t lin)
@@ -85,6 +89,6 @@ void window_shut_all(struct window *w)
 	if (!w->base || !w->opened)
 		return;
 	shut(w->base, WINDOW_SIZE);
-	BUG_ON(!reserve(w->state, PAGES, PROT_READ | PROT_WRITE));
-	w->opened = 0;
+	while (w->opened)
+		w->state[w->page[--w->opened]] = WINDOW_SHUT;
 }

@@ -21,7 +21,8 @@ struct window {
 	uint8_t *base;  /* NULL: there is no window */
 	uint8_t *state; /* enum window_state, by linear page */
 	const struct ram *ram;
-	uint32_t opened; /* since everything was shut */
+	uint32_t *page;  /* those that were opened since everything was shut, some of them more than once */
+	uint32_t opened; /* so many */
 	uint64_t openings;
 };
 
