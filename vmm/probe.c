@@ -5,6 +5,8 @@
 
 #include <x86intrin.h>
 
+#include "vmm/bug.h"
+
 /* From here on it is the next event's. */
 static void begin_next(struct probe *p, uint64_t now)
 {
@@ -93,9 +95,9 @@ void probe_classified(struct probe *p)
 	p->classified_inside = meter_inside(p->meter);
 }
 
-static uint32_t saturate(uint64_t cycles)
+static inline uint32_t saturate(uint64_t cycles, bool wide)
 {
-	return cycles > UINT32_MAX ? UINT32_MAX : (uint32_t)cycles;
+	return wide && cycles > UINT32_MAX ? UINT32_MAX : (uint32_t)cycles;
 }
 
 static bool is_delivery(const struct event *ev)
@@ -103,27 +105,39 @@ static bool is_delivery(const struct event *ev)
 	return ev->kind == EV_EXCEPTION || ev->kind == EV_INTERRUPT;
 }
 
-static void tell_cost(struct probe *p, const struct event *ev, uint64_t emulated, uint64_t logged)
+/* wide: a phase may have more cycles than fit. */
+static inline void fill_cost(const struct probe *p, const struct event *ev, uint64_t emulated, uint64_t logged,
+                             bool wide, struct event_cost *out)
 {
 	const struct meter *m = p->meter;
 	uint64_t inside = meter_inside(m), before = p->classified_inside - meter_inside(&p->told);
 	uint64_t own = less(emulated - p->classified, inside - p->classified_inside + p->device_acc);
 	uint64_t between = less(p->classified - p->last_end, p->engine);
-	struct event_cost cost = {
+
+	*out = (struct event_cost){
 		.cycles = {
-			[PH_GUEST] = saturate(p->guest),
-			[PH_DECODE] = saturate(m->decode - p->told.decode),
-			[PH_TLB] = saturate(m->tlb - p->told.tlb),
-			[PH_VIEW] = saturate(m->view - p->told.view),
-			[PH_FAULT] = saturate(p->fault),
-			[PH_CALLOUT] = saturate(p->callout),
-			[PH_ENTRY] = saturate(less(between, before - p->engine_inside)),
-			[PH_DEVICE] = saturate(p->device_acc),
-			[PH_LOG] = saturate(logged - emulated),
+			[PH_GUEST] = saturate(p->guest, wide),
+			[PH_DECODE] = saturate(m->decode - p->told.decode, wide),
+			[PH_TLB] = saturate(m->tlb - p->told.tlb, wide),
+			[PH_VIEW] = saturate(m->view - p->told.view, wide),
+			[PH_FAULT] = saturate(p->fault, wide),
+			[PH_CALLOUT] = saturate(p->callout, wide),
+			[PH_ENTRY] = saturate(less(between, before - p->engine_inside), wide),
+			[PH_DEVICE] = saturate(p->device_acc, wide),
+			[PH_LOG] = saturate(logged - emulated, wide),
 		},
 	};
+	out->cycles[is_delivery(ev) ? PH_REFLECT : PH_EMULATE] = saturate(own, wide);
+}
 
-	cost.cycles[is_delivery(ev) ? PH_REFLECT : PH_EMULATE] = saturate(own);
+static void tell_cost(struct probe *p, const struct event *ev, uint64_t emulated, uint64_t logged)
+{
+	struct event_cost cost;
+
+	if (likely(logged - p->last_end <= UINT32_MAX)) /* and so is each part of it */
+		fill_cost(p, ev, emulated, logged, false, &cost);
+	else
+		fill_cost(p, ev, emulated, logged, true, &cost);
 	p->observer->cost(p->observer->self, &cost);
 }
 
