@@ -4,24 +4,25 @@
  * Invariants
  *  1. owed[page] is set when the page was written since the last checkpoint taken and that is not (or no longer) known
  *     to the VM's own books.
- *  2. Parts are stored in the order they were taken. A part's pages belong to the checkpoint of the next part that is
- *     `last`; that part waits until all events before its checkpoint are committed.
- *  3. Contents get their numbers in the order they are stored, without a gap; a pack is committed before or with the
+ *  2. `taken` belongs to the vCPU's thread while `storing` is false, to the packing thread while it is true. The latter's pages are held: hold[page]
+ *     says who may copy a page, and only who turned HELD into COPYING does.
+ *  3. A page that is HELD has not been written since the checkpoint was taken: vm_before_write() tells of the first write.
+ *  4. A checkpoint is stored when its pages are, and all events before it are committed.
+ *  5. Contents get their numbers in the order they are stored, without a gap; a pack is committed before or with the
  *     first list that refers to it.
  */
 #include "recorder/checkpoints.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vmm/bug.h"
+#include "vmm/reserve.h"
 #include "vmm/snapshot.h"
 
-#define PART_PAGES 256    /* 1 MiB: stored before the ring of events is full again */
-#define PARTS_MAX 64      /* on their way at most */
+#define PAGES_A_TURN 256  /* stored before the ring of events is looked at again */
 #define BYTES_A_PAGE 1500 /* a guess, until there are figures */
 #define DB_PAGE 4096u
 #define DEAR_PART 32   /* of what is allowed in all: a price above that is high */
@@ -29,17 +30,18 @@
 #define EVENT_WORK 400 /* instructions that replay in the time that an event takes */
 #define CONTENT_ROOM_FIRST (1u << 14)
 
-struct part {
-	struct part *next;
-	bool last;
+/* A checkpoint on its way. */
+struct taken {
 	uint64_t seq, icount;
 	uint8_t state[SNAPSHOT_MAX], progress[PROGRESS_MAX];
 	size_t state_len, progress_len, devices_len;
 	uint8_t *devices; /* VM_INPUT_STATE_MAX */
+	uint64_t *page;   /* room for all */
 	size_t count;
-	uint64_t page[PART_PAGES];
-	uint8_t *bytes; /* PART_PAGES * PAGE_BYTES */
 };
+
+/* Of a page, to the checkpoint on its way: nothing; in the guest's memory still; somebody is copying it; in copy[page]. */
+enum hold { HOLD_NOT, HELD, COPYING, COPIED };
 
 /* Contents by hash: open addressing, a power of two of slots, at most half full. */
 struct known {
@@ -54,21 +56,21 @@ struct checkpoints {
 	uint64_t floor;
 	uint64_t spacing;
 	uint64_t last_icount, last_seq;
-	bool dead;      /* memory ran out in the middle of a checkpoint: there will be no other */
 	uint64_t pages; /* of RAM */
 	uint8_t *owed;
+	uint64_t owed_count;
 	uint64_t *written;
 
 	/* shared */
-	pthread_mutex_t lock;
-	pthread_cond_t room;
-	struct part *head, **tail, *spare;
-	unsigned parts; /* taken and not yet stored */
-	bool fresh;
-	bool given_up;
+	struct taken taken;
+	_Atomic bool storing;
+	_Atomic bool given_up;
+	_Atomic uint8_t *hold; /* enum hold, by page */
+	uint8_t **copy;        /* by page; malloc'd */
 	_Atomic uint64_t stat_count, stat_bytes, stat_pages;
 
 	/* packing thread */
+	size_t stored; /* of the taken one's pages */
 	struct known *known;
 	size_t known_room, known_count;
 	uint64_t next_content; /* number that the next new contents get */
@@ -82,31 +84,22 @@ struct checkpoints {
 
 /* ---- life --------------------------------------------------------------------------------------------------- */
 
-static void part_free(struct part *p)
+static void free_copies(struct checkpoints *k)
 {
-	if (!p)
-		return;
-	free(p->devices);
-	free(p->bytes);
-	free(p);
-}
-
-static void parts_free(struct part *p)
-{
-	struct part *next;
-
-	for (; p; p = next) {
-		next = p->next;
-		part_free(p);
-	}
+	for (size_t i = 0; k->copy && i < k->taken.count; i++)
+		free(k->copy[k->taken.page[i]]);
+	release(k->copy, k->pages * sizeof(*k->copy));
 }
 
 void checkpoints_destroy(struct checkpoints *k)
 {
 	if (!k)
 		return;
-	parts_free(k->head);
-	parts_free(k->spare);
+	vm_before_write(k->vm, NULL, NULL);
+	free_copies(k);
+	release((void *)k->hold, k->pages);
+	free(k->taken.page);
+	free(k->taken.devices);
 	free(k->owed);
 	free(k->written);
 	free(k->known);
@@ -114,8 +107,6 @@ void checkpoints_destroy(struct checkpoints *k)
 	free(k->content);
 	free(k->pack);
 	bytes_free(&k->value);
-	pthread_cond_destroy(&k->room);
-	pthread_mutex_destroy(&k->lock);
 	free(k);
 }
 
@@ -126,21 +117,22 @@ int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget, uint
 	*out = NULL;
 	if (!k)
 		return -ENOMEM;
-	pthread_mutex_init(&k->lock, NULL);
-	pthread_cond_init(&k->room, NULL);
 	k->vm = vm;
 	k->percent = budget ? (unsigned)budget : TRACE_CHECKPOINT_PERCENT;
 	k->spacing = spacing ? spacing : TRACE_CHECKPOINT_SPACING;
 	k->floor = budget ? TRACE_CHECKPOINT_LEAST : TRACE_CHECKPOINT_FLOOR;
-	k->tail = &k->head;
 	k->pages = vm_ram_size(vm) / PAGE_BYTES;
 	k->owed = calloc(k->pages, 1);
+	k->hold = reserve(k->pages);
+	k->copy = reserve(k->pages * sizeof(*k->copy));
+	k->taken.page = malloc(k->pages * sizeof(*k->taken.page));
+	k->taken.devices = malloc(VM_INPUT_STATE_MAX);
 	k->written = malloc(k->pages * sizeof(*k->written));
 	k->known_room = CONTENT_ROOM_FIRST;
 	k->known = calloc(k->known_room, sizeof(*k->known));
 	k->pack = malloc((size_t)PACK_PAGES_MAX * PAGE_BYTES);
 	k->next_content = 1;
-	if (k->owed && k->written && k->known && k->pack) {
+	if (k->owed && k->hold && k->copy && k->taken.page && k->taken.devices && k->written && k->known && k->pack) {
 		*out = k;
 		return 0;
 	}
@@ -206,16 +198,14 @@ static bool is_zero(const uint8_t *page)
 
 /* ---- the vCPU's thread -------------------------------------------------------------------------------------- */
 
-static uint64_t count_owed(struct checkpoints *k)
+static void note_owed(struct checkpoints *k)
 {
 	size_t n = vm_take_written(k->vm, k->written), i;
-	uint64_t page, owed = 0;
 
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
+		k->owed_count += !k->owed[k->written[i]];
 		k->owed[k->written[i]] = 1;
-	for (page = 0; page < k->pages; page++)
-		owed += k->owed[page];
-	return owed;
+	}
 }
 
 /* Does the budget allow it, and is it worth it so soon? While a guest rewrites much of its memory, as when it boots, each checkpoint is dear, and much of what it
@@ -233,127 +223,95 @@ static bool affordable(const struct checkpoints *k, uint64_t pages, uint64_t wor
 	return spent + price <= allowed;
 }
 
-static struct part *part_new(void)
+static uint8_t hold_of(const struct checkpoints *k, uint64_t page)
 {
-	struct part *p = calloc(1, sizeof(*p));
-
-	if (!p)
-		return NULL;
-	p->devices = malloc(VM_INPUT_STATE_MAX);
-	p->bytes = malloc((size_t)PART_PAGES * PAGE_BYTES);
-	if (p->devices && p->bytes)
-		return p;
-	part_free(p);
-	return NULL;
+	return atomic_load_explicit(&k->hold[page], memory_order_acquire);
 }
 
-/* An empty part, when there is room for one on the way; NULL: no memory, or nobody stores any more. */
-static struct part *part_get(struct checkpoints *k)
+static void set_hold(struct checkpoints *k, uint64_t page, enum hold hold)
 {
-	struct part *p = NULL;
+	atomic_store_explicit(&k->hold[page], (uint8_t)hold, memory_order_release);
+}
 
-	pthread_mutex_lock(&k->lock);
-	while (k->parts >= PARTS_MAX && !k->given_up)
-		pthread_cond_wait(&k->room, &k->lock);
-	if (!k->given_up) {
-		p = k->spare;
-		if (p)
-			k->spare = p->next;
-		k->parts++;
+/* HELD: it is the caller's to copy now. Otherwise what the page is when nobody is copying it. */
+static enum hold begin_copy(struct checkpoints *k, uint64_t page)
+{
+	uint8_t hold = hold_of(k, page);
+
+	while (hold == HELD || hold == COPYING) {
+		hold = HELD;
+		if (atomic_compare_exchange_weak(&k->hold[page], &hold, COPYING))
+			return HELD;
 	}
-	pthread_mutex_unlock(&k->lock);
-	if (p || k->given_up)
-		return p;
-	p = part_new();
-	if (p)
-		return p;
-	pthread_mutex_lock(&k->lock);
-	k->parts--;
-	pthread_mutex_unlock(&k->lock);
-	return NULL;
+	return (enum hold)hold;
 }
 
-static void part_hand_over(struct checkpoints *k, struct part *p)
+static const uint8_t *in_ram(const struct checkpoints *k, uint64_t page)
 {
-	p->next = NULL;
-	pthread_mutex_lock(&k->lock);
-	*k->tail = p;
-	k->tail = &p->next;
-	k->fresh = true;
-	pthread_mutex_unlock(&k->lock);
+	return vm_ram(k->vm) + page * PAGE_BYTES;
 }
 
-static void fill_state(struct part *p, struct vm *vm, uint64_t seq, uint64_t icount)
+static void save_page(void *self, uint64_t page)
 {
-	p->last = true;
-	p->seq = seq;
-	p->icount = icount;
-	p->state_len = vm_snapshot_save(vm, p->state);
-	p->progress_len = vm_progress_save(vm, p->progress);
-	p->devices_len = vm_devices_save(vm, p->devices, VM_INPUT_STATE_MAX);
+	struct checkpoints *k = self;
+
+	if (hold_of(k, page) == HOLD_NOT || atomic_load(&k->given_up) || begin_copy(k, page) != HELD)
+		return;
+	k->copy[page] = malloc(PAGE_BYTES);
+	if (k->copy[page])
+		memcpy(k->copy[page], in_ram(k, page), PAGE_BYTES);
+	set_hold(k, page, COPIED);
 }
 
-/* From page *at on; what is copied is not owed any more. */
-static void fill_pages(struct checkpoints *k, struct part *p, uint64_t *at)
+static void take_state(struct taken *t, struct vm *vm, uint64_t seq, uint64_t icount)
 {
-	const uint8_t *ram = vm_ram(k->vm);
+	t->seq = seq;
+	t->icount = icount;
+	t->state_len = vm_snapshot_save(vm, t->state);
+	t->progress_len = vm_progress_save(vm, t->progress);
+	t->devices_len = vm_devices_save(vm, t->devices, VM_INPUT_STATE_MAX);
+}
 
-	p->count = 0;
-	for (; *at < k->pages && p->count < PART_PAGES; (*at)++) {
-		if (!k->owed[*at])
+static void hold_pages(struct checkpoints *k)
+{
+	k->taken.count = 0;
+	for (uint64_t page = 0; k->owed_count; page++) {
+		if (!k->owed[page])
 			continue;
-		k->owed[*at] = 0;
-		memcpy(p->bytes + p->count * PAGE_BYTES, ram + *at * PAGE_BYTES, PAGE_BYTES);
-		p->page[p->count++] = *at;
+		k->owed[page] = 0;
+		k->owed_count--;
+		set_hold(k, page, HELD);
+		k->taken.page[k->taken.count++] = page;
 	}
 }
 
 bool checkpoints_take(struct checkpoints *k, uint64_t seq, uint64_t icount, uint64_t trace_bytes)
 {
-	uint64_t work = icount - k->last_icount + (seq - k->last_seq) * EVENT_WORK, owed, at = 0;
-	struct part *p;
+	uint64_t work = icount - k->last_icount + (seq - k->last_seq) * EVENT_WORK;
 
-	if (k->dead || work < k->spacing)
+	if (work < k->spacing || atomic_load(&k->storing) || atomic_load(&k->given_up))
 		return false;
-	owed = count_owed(k);
-	if (!affordable(k, owed, work, trace_bytes))
+	note_owed(k);
+	if (!affordable(k, k->owed_count, work, trace_bytes))
 		return false;
 	k->last_icount = icount;
 	k->last_seq = seq;
-	do {
-		p = part_get(k);
-		if (!p) {
-			k->dead = true;
-			return true;
-		}
-		fill_pages(k, p, &at);
-		p->last = false;
-		owed -= p->count;
-		if (!owed)
-			fill_state(p, k->vm, seq, icount);
-		part_hand_over(k, p);
-	} while (owed);
+	hold_pages(k);
+	take_state(&k->taken, k->vm, seq, icount);
+	atomic_store(&k->storing, true);
 	return true;
 }
 
 /* ---- the packing thread ------------------------------------------------------------------------------------- */
 
-bool checkpoints_waiting(struct checkpoints *k)
+bool checkpoints_waiting(const struct checkpoints *k)
 {
-	bool fresh;
-
-	pthread_mutex_lock(&k->lock);
-	fresh = k->fresh;
-	pthread_mutex_unlock(&k->lock);
-	return fresh;
+	return atomic_load(&k->storing) && k->stored < k->taken.count;
 }
 
 void checkpoints_give_up(struct checkpoints *k)
 {
-	pthread_mutex_lock(&k->lock);
-	k->given_up = true;
-	pthread_cond_broadcast(&k->room);
-	pthread_mutex_unlock(&k->lock);
+	atomic_store(&k->given_up, true);
 }
 
 void checkpoints_stats(const struct checkpoints *k, uint64_t *count, uint64_t *bytes)
@@ -422,13 +380,33 @@ static void list_add(struct checkpoints *k, uint64_t page, uint32_t content)
 	k->content[k->listed++] = content;
 }
 
-static int store_page(struct checkpoints *k, struct db *db, struct codec *codec, uint64_t page, const uint8_t *bytes,
-                      struct vm_error *err)
+/* The page's bytes, as they were at the checkpoint, to `to`. False: there was no memory to keep them. */
+static bool fetch_page(struct checkpoints *k, uint64_t page, uint8_t *to)
 {
+	uint8_t *copy;
+
+	if (begin_copy(k, page) == HELD) {
+		memcpy(to, in_ram(k, page), PAGE_BYTES);
+		set_hold(k, page, HOLD_NOT);
+		return true;
+	}
+	copy = k->copy[page];
+	k->copy[page] = NULL;
+	set_hold(k, page, HOLD_NOT);
+	if (!copy)
+		return false;
+	memcpy(to, copy, PAGE_BYTES);
+	free(copy);
+	return true;
+}
+
+static int store_page(struct checkpoints *k, struct db *db, struct codec *codec, uint64_t page, struct vm_error *err)
+{
+	uint8_t *bytes = k->pack + (size_t)k->packed * PAGE_BYTES;
 	bool is_new = false;
 	uint32_t content = 0;
 
-	if (!list_room(k))
+	if (!list_room(k) || !fetch_page(k, page, bytes))
 		return no_memory(err);
 	if (!is_zero(bytes)) {
 		content = content_of(k, bytes, &is_new);
@@ -436,22 +414,20 @@ static int store_page(struct checkpoints *k, struct db *db, struct codec *codec,
 			return no_memory(err);
 	}
 	list_add(k, page, content);
-	if (!is_new)
-		return 0;
-	memcpy(k->pack + (size_t)k->packed++ * PAGE_BYTES, bytes, PAGE_BYTES);
+	k->packed += is_new;
 	return k->packed == PACK_PAGES_MAX ? flush_pack(k, db, codec, err) : 0;
 }
 
-static int store_list(struct checkpoints *k, struct db *db, struct codec *codec, const struct part *p,
-                      struct vm_error *err)
+static int store_list(struct checkpoints *k, struct db *db, struct codec *codec, struct vm_error *err)
 {
-	struct resume r = { .icount = p->icount,
-		            .state = (uint8_t *)(uintptr_t)p->state,
-		            .state_len = p->state_len,
-		            .progress = (uint8_t *)(uintptr_t)p->progress,
-		            .progress_len = p->progress_len,
-		            .devices = p->devices,
-		            .devices_len = p->devices_len,
+	struct taken *t = &k->taken;
+	struct resume r = { .icount = t->icount,
+		            .state = t->state,
+		            .state_len = t->state_len,
+		            .progress = t->progress,
+		            .progress_len = t->progress_len,
+		            .devices = t->devices,
+		            .devices_len = t->devices_len,
 		            .page = k->page,
 		            .content = k->content,
 		            .pages = k->listed };
@@ -460,56 +436,31 @@ static int store_list(struct checkpoints *k, struct db *db, struct codec *codec,
 	if (rc)
 		return rc;
 	k->value.len = 0;
-	if (codec_pack_resume(codec, p->seq, &r, &k->value))
+	if (codec_pack_resume(codec, t->seq, &r, &k->value))
 		return no_memory(err);
 	k->listed = 0;
-	atomic_fetch_add(&k->stat_count, p->seq != 0);
-	return put(k, db, DB_RESUME, p->seq, err);
-}
-
-/* The first part, unless it has to wait for events. */
-static struct part *part_next(struct checkpoints *k, uint64_t events)
-{
-	struct part *p;
-
-	pthread_mutex_lock(&k->lock);
-	p = k->head;
-	k->fresh = false;
-	if (p && p->last && p->seq > events)
-		p = NULL;
-	if (p) {
-		k->head = p->next;
-		if (!k->head)
-			k->tail = &k->head;
-	}
-	pthread_mutex_unlock(&k->lock);
-	return p;
-}
-
-static void part_give_back(struct checkpoints *k, struct part *p)
-{
-	pthread_mutex_lock(&k->lock);
-	p->next = k->spare;
-	k->spare = p;
-	k->parts--;
-	pthread_cond_signal(&k->room);
-	pthread_mutex_unlock(&k->lock);
+	atomic_fetch_add(&k->stat_count, t->seq != 0);
+	return put(k, db, DB_RESUME, t->seq, err);
 }
 
 int checkpoints_store(struct checkpoints *k, struct db *db, struct codec *codec, uint64_t events, bool *more,
                       struct vm_error *err)
 {
-	struct part *p = part_next(k, events);
+	size_t end;
 	int rc = 0;
 
-	*more = p;
-	if (!p)
+	*more = false;
+	if (!atomic_load(&k->storing) || (k->stored == k->taken.count && k->taken.seq > events))
 		return 0;
-	for (size_t i = 0; !rc && i < p->count; i++)
-		rc = store_page(k, db, codec, p->page[i], p->bytes + i * PAGE_BYTES, err);
-	if (!rc && p->last)
-		rc = store_list(k, db, codec, p, err);
-	part_give_back(k, p);
+	*more = true;
+	end = k->taken.count - k->stored > PAGES_A_TURN ? k->stored + PAGES_A_TURN : k->taken.count;
+	while (!rc && k->stored < end)
+		rc = store_page(k, db, codec, k->taken.page[k->stored++], err);
+	if (rc || k->stored < k->taken.count || k->taken.seq > events)
+		return rc;
+	rc = store_list(k, db, codec, err);
+	k->stored = 0;
+	atomic_store(&k->storing, false);
 	return rc;
 }
 
@@ -538,18 +489,11 @@ static bool know_first(struct checkpoints *k, struct vm *vm, const struct checkp
 int checkpoints_begin(struct checkpoints *k, struct vm *vm, const struct checkpoint *first, struct db *db,
                       struct codec *codec, struct vm_error *err)
 {
-	struct part *p;
-	int rc;
-
 	if (!know_first(k, vm, first))
 		return no_memory(err);
-	p = part_new();
-	if (!p)
-		return no_memory(err);
 	vm_take_written(vm, k->written); /* all of it is in checkpoint 0 */
-	fill_state(p, vm, 0, first->icount);
+	vm_before_write(vm, save_page, k);
+	take_state(&k->taken, vm, 0, first->icount);
 	k->last_icount = first->icount;
-	rc = store_list(k, db, codec, p, err);
-	part_free(p);
-	return rc;
+	return store_list(k, db, codec, err);
 }

@@ -1,9 +1,10 @@
 /*
- * checkpoints.h - the writer's side of checkpoints that a run can go on from: copied on the vCPU's thread, stored on the
+ * checkpoints.h - the writer's side of checkpoints that a run can go on from: taken on the vCPU's thread, stored on the
  * packing thread.
  *
- * The vCPU's thread copies the pages written since the checkpoint before into parts, and hands each part over; that is
- * all it does. The packing thread finds out which contents are new (by hash: each is stored once in a trace), packs
+ * The vCPU's thread lists the pages written since the checkpoint before, and goes on. The packing thread reads them out of the guest's
+ * memory, one by one; a page that the guest is about to write before its turn came is copied first, by the vCPU's thread.
+ * The packing thread finds out which contents are new (by hash: each is stored once in a trace), packs
  * them, and at last stores the list. What a checkpoint may cost is decided before it is taken; pages of one that was
  * not are owed to the next.
  *
@@ -17,7 +18,7 @@
 
 struct checkpoints;
 
-/* budget, spacing: as in trace_writer_options; the budget is not negative. The VM is borrowed, and used by checkpoints_take() only. -ENOMEM. */
+/* budget, spacing: as in trace_writer_options; the budget is not negative. The VM is borrowed until destroy. -ENOMEM. */
 int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget, uint64_t spacing);
 void checkpoints_destroy(struct checkpoints *k); /* NULL is fine */
 
@@ -26,15 +27,15 @@ int checkpoints_begin(struct checkpoints *k, struct vm *vm, const struct checkpo
                       struct codec *codec, struct vm_error *err);
 
 /* vCPU's thread, at an EV_CHECKPOINT, told already. `seq`: number of the event after it. `trace_bytes`: the trace's size without
- * checkpoints. Blocks only when the packing thread is a bounded amount of pages behind. True: there is work for that thread. */
+ * checkpoints. None is taken while one is being stored. True: there is work for the packing thread. */
 bool checkpoints_take(struct checkpoints *k, uint64_t seq, uint64_t icount, uint64_t trace_bytes);
 
-/* Packing thread. `events`: how many are committed; a checkpoint waits until those before it are. *more: something was stored. */
+/* Packing thread: some pages more. `events`: how many are committed; a checkpoint waits until those before it are. *more: something was stored. */
 int checkpoints_store(struct checkpoints *k, struct db *db, struct codec *codec, uint64_t events, bool *more,
                       struct vm_error *err);
-/* Parts came in since the last checkpoints_store(). */
-bool checkpoints_waiting(struct checkpoints *k);
-/* Nobody will store any more: checkpoints_take() must not wait. */
+/* Packing thread: pages wait to be stored. */
+bool checkpoints_waiting(const struct checkpoints *k);
+/* Any thread: nobody will store any more. */
 void checkpoints_give_up(struct checkpoints *k);
 /* Any thread. */
 void checkpoints_stats(const struct checkpoints *k, uint64_t *count, uint64_t *bytes);

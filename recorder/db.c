@@ -341,6 +341,11 @@ int db_commit(struct db *db, const struct db_put *puts, size_t count, struct vm_
 	return rc ? fail(db, err, "cannot write", rc) : 0;
 }
 
+void db_begin_sync(struct db *db)
+{
+	sync_file_range(db->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 int db_sync(struct db *db, struct vm_error *err)
 {
 	int rc = mdb_env_sync(db->env, 1);

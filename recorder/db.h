@@ -59,6 +59,8 @@ int db_empty(struct db *db, enum db_table table, struct vm_error *err);
 int db_commit(struct db *db, const struct db_put *puts, size_t count, struct vm_error *err);
 /* Force everything committed to stable storage. */
 int db_sync(struct db *db, struct vm_error *err);
+/* Has the kernel begin with that, so that less is left to wait for: a hint. */
+void db_begin_sync(struct db *db);
 /* Removes the lock file of a database that was created. NULL is fine. */
 void db_close(struct db *db);
 /* Close, and remove the file as well: for a creation that went wrong. */

@@ -30,7 +30,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "recorder/checkpoints.h"
@@ -40,13 +39,13 @@
 #include "recorder/trace.h"
 #include "vmm/bug.h"
 #include "vmm/debug.h"
+#include "vmm/reserve.h"
 #include "vmm/snapshot.h"
 
 /* Slots, a power of two: a chunk's worth, for the packing thread to fall behind by while it compresses and commits.
  * A recording begins by zeroing all of it, and what exceeds the processor's cache is fetched from memory again. */
 #define RING TRACE_CHUNK_EVENTS
-#define RING_KICK (RING / 4) /* slots waiting that the packing thread is woken for */
-#define HUGE_PAGE (2u << 20)
+#define RING_KICK (RING / 4)  /* slots waiting that the packing thread is woken for */
 #define BLOBS_MAX (64u << 20) /* blob bytes on their way at most */
 #define COMMIT_MS 100
 #define RUNS_PER_COMMIT 8 /* 2 MiB of pages */
@@ -71,15 +70,18 @@ struct open_chunk {
 	size_t event_len, cost_len; /* of its values in the file; 0: not there yet */
 };
 
+/* Each part has cache lines of its own: what one thread writes at every event the other must not read meanwhile. */
 struct trace_writer {
-	/* vCPU thread */
-	struct slot *ring;
-	uint64_t written;   /* slots filled, published or not */
-	uint64_t tail_seen; /* tail as last read */
-	uint64_t kicked;    /* head when the packing thread was last woken */
-	uint64_t last_icount;
+	/* nobody writes them while both threads run */
+	_Alignas(64) struct slot *ring;
 	struct checkpoints *checkpoints; /* NULL: none are stored; its functions say whose they are */
 	uint64_t base_bytes;             /* of checkpoint 0's pages */
+
+	/* vCPU thread */
+	_Alignas(64) uint64_t written; /* slots filled, published or not */
+	uint64_t tail_seen;            /* tail as last read */
+	uint64_t kicked;               /* head when the packing thread was last woken */
+	uint64_t last_icount;
 
 	/* shared */
 	_Alignas(64) _Atomic uint64_t head;
@@ -190,7 +192,7 @@ static bool out_of_order(struct trace_writer *w, const struct event *ev)
 }
 
 /* The event before, if nothing was said of its cost. */
-static void publish_without_cost(struct trace_writer *w)
+static inline void publish_without_cost(struct trace_writer *w)
 {
 	if (likely(atomic_load_explicit(&w->head, memory_order_relaxed) == w->written))
 		return;
@@ -201,6 +203,7 @@ static void publish_without_cost(struct trace_writer *w)
 /* One by one: each was stored by itself a moment ago, and a wider load would have to wait until those stores are done. */
 static void copy_cost(struct event_cost *to, const struct event_cost *from)
 {
+#pragma GCC unroll 16
 	for (unsigned i = 0; i < PH_MAX; i++) {
 		uint32_t cycles = from->cycles[i];
 
@@ -209,11 +212,12 @@ static void copy_cost(struct event_cost *to, const struct event_cost *from)
 	}
 }
 
-/* The packing thread's processor has it, from a ring's round ago. */
+/* To be written to: the packing thread's processor has it, from a ring's round ago. (__builtin_prefetch() fetches it for reading only, unless the compiler is told
+ * of processors that can do better; those that cannot take this for a no-op, SDM vol. 2B PREFETCHW.) */
 static void prefetch_slot(const struct slot *slot)
 {
-	__builtin_prefetch(slot, 1);
-	__builtin_prefetch((const char *)slot + sizeof(*slot) / 2, 1);
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)slot));
+	__asm__ volatile("prefetchw %0" : : "m"(*((const char *)slot + sizeof(*slot) / 2)));
 }
 
 static bool writer_event(void *self, const struct event *ev)
@@ -572,6 +576,7 @@ static void *pack_thread(void *self)
 		do
 			rc = pack_once(w, !go_on, &more, &err);
 		while (more);
+		db_begin_sync(w->db);
 		atomic_store_explicit(&w->stat_pack_ns, thread_ns(), memory_order_relaxed);
 	} while (go_on && !rc);
 	if (rc)
@@ -761,7 +766,7 @@ static void free_ring(struct trace_writer *w)
 	for (n = atomic_load(&w->tail); n < w->written; n++)
 		if (w->ring[n % RING].ev.blob_len)
 			free((void *)(uintptr_t)w->ring[n % RING].ev.blob);
-	free(w->ring);
+	release(w->ring, RING * sizeof(*w->ring));
 }
 
 static void free_writer(struct trace_writer *w)
@@ -783,18 +788,6 @@ static void free_writer(struct trace_writer *w)
 	free(w);
 }
 
-/* In huge pages where the host has them: it is 15 MB, all of which a run passes through. */
-static struct slot *new_ring(void)
-{
-	struct slot *ring = aligned_alloc(HUGE_PAGE, (RING * sizeof(*ring) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
-
-	if (!ring)
-		return NULL;
-	madvise(ring, RING * sizeof(*ring), MADV_HUGEPAGE);
-	memset(ring, 0, RING * sizeof(*ring)); /* page faults now, not in the run */
-	return ring;
-}
-
 static struct trace_writer *new_writer(void)
 {
 	struct trace_writer *w = aligned_alloc(64, sizeof(*w));
@@ -809,7 +802,7 @@ static struct trace_writer *new_writer(void)
 	pthread_cond_init(&w->work, &attr);
 	pthread_cond_init(&w->room, &attr);
 	pthread_condattr_destroy(&attr);
-	w->ring = new_ring();
+	w->ring = reserve(RING * sizeof(*w->ring));
 	w->costs = malloc(TRACE_CHUNK_EVENTS * sizeof(*w->costs));
 	w->codec = codec_create();
 	w->digest = digest_create();
