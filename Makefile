@@ -144,6 +144,9 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(PB_HEADERS)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_FLAGS) -MMD -MP -c -o $@ $<
 
+# loops over a chunk's columns, which only this turns into vector code
+$(BUILD)/recorder/codec.o: O := $(if $(filter -O2,$(O)),-O3,$(O))
+
 $(BUILD)/schemas/%.o: $(BUILD)/schemas/%.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)$(CC) $(BASE_FLAGS) $(O) $(SAN_FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<

@@ -2,7 +2,7 @@
  * meter.h - what the inside of an engine run has to say about where the host's time goes.
  *
  * The probe (probe.h) stamps the border between guest and VMM; the meter is read by it and written by those on the far side: the MMU, the decoder, the
- * translator. Sums only grow; all are cycles of the host's time stamp counter. While `on` is false nobody reads a clock.
+ * translator. Sums grow from one event to the next; all are cycles of the host's time stamp counter. While `on` is false nobody reads a clock.
  */
 #ifndef RINGSIDE_VMM_METER_H
 #define RINGSIDE_VMM_METER_H
@@ -36,6 +36,11 @@ static inline void meter_exit(struct meter *m)
 static inline uint64_t meter_inside(const struct meter *m)
 {
 	return m->decode + m->tlb + m->view;
+}
+
+static inline void meter_restart(struct meter *m)
+{
+	m->decode = m->tlb = m->view = 0;
 }
 
 #endif

@@ -8,12 +8,13 @@
 #include "vmm/bug.h"
 
 /* From here on it is the next event's. */
-static void begin_next(struct probe *p, uint64_t now)
+static inline void begin_next(struct probe *p, uint64_t now)
 {
 	p->last_end = p->classified = now;
 	p->engine = p->guest = p->fault = p->callout = p->engine_inside = p->device_acc = 0;
-	p->told = *p->meter;
-	p->classified_inside = meter_inside(p->meter);
+	p->classified_inside = 0;
+	if (unlikely(meter_inside(p->meter)))
+		meter_restart(p->meter);
 }
 
 void probe_init(struct probe *p, const struct vm_observer *observer, struct meter *meter)
@@ -25,13 +26,13 @@ void probe_init(struct probe *p, const struct vm_observer *observer, struct mete
 		begin_next(p, __rdtsc());
 }
 
-static void tell_guest(const struct probe *p, bool runs)
+static inline void tell_guest(const struct probe *p, bool runs)
 {
 	if (p->observer && p->observer->guest)
 		p->observer->guest(p->observer->self, runs);
 }
 
-static void stamp_begin(struct probe *p, uint64_t now)
+static inline void stamp_begin(struct probe *p, uint64_t now)
 {
 	p->meter->exit_at = p->meter->fault = 0;
 	p->run_inside = meter_inside(p->meter);
@@ -52,38 +53,42 @@ void probe_guest_resume(struct probe *p)
 		stamp_begin(p, p->last_end);
 }
 
-static uint64_t less(uint64_t a, uint64_t b)
+static inline uint64_t less(uint64_t a, uint64_t b)
 {
 	return a > b ? a - b : 0;
 }
 
-static void stamp_end(struct probe *p, uint64_t now)
+static inline void stamp_end(struct probe *p, uint64_t end, uint64_t now)
 {
 	const struct meter *m = p->meter;
-	uint64_t end, inside;
+	uint64_t inside = meter_inside(m) - p->run_inside;
 
-	end = m->exit_at ? m->exit_at : now;
-	inside = meter_inside(m) - p->run_inside;
 	p->engine += now - p->run_start;
 	p->engine_inside += inside;
 	p->fault += m->fault;
 	p->callout += now - end;
 	p->guest += less(end - p->run_start, inside + m->fault);
 	p->classified = now;
-	p->classified_inside = p->run_inside + inside;
+	p->classified_inside = meter_inside(m);
 }
 
 void probe_guest_end(struct probe *p)
 {
-	if (p->timed)
-		stamp_end(p, __rdtsc());
+	if (p->timed) {
+		uint64_t now = __rdtsc();
+
+		stamp_end(p, p->meter->exit_at ? p->meter->exit_at : now, now);
+	}
 	tell_guest(p, false);
 }
 
 void probe_guest_pause(struct probe *p)
 {
-	if (p->timed)
-		stamp_end(p, p->meter->exit_at ? p->meter->exit_at : __rdtsc());
+	if (p->timed) {
+		uint64_t now = p->meter->exit_at ? p->meter->exit_at : __rdtsc();
+
+		stamp_end(p, now, now);
+	}
 	tell_guest(p, false);
 }
 
@@ -95,9 +100,9 @@ void probe_classified(struct probe *p)
 	p->classified_inside = meter_inside(p->meter);
 }
 
-static inline uint32_t saturate(uint64_t cycles, bool wide)
+static inline uint32_t saturate(uint64_t cycles)
 {
-	return wide && cycles > UINT32_MAX ? UINT32_MAX : (uint32_t)cycles;
+	return cycles > UINT32_MAX ? UINT32_MAX : (uint32_t)cycles;
 }
 
 static bool is_delivery(const struct event *ev)
@@ -105,39 +110,28 @@ static bool is_delivery(const struct event *ev)
 	return ev->kind == EV_EXCEPTION || ev->kind == EV_INTERRUPT;
 }
 
-/* wide: a phase may have more cycles than fit. */
-static inline void fill_cost(const struct probe *p, const struct event *ev, uint64_t emulated, uint64_t logged,
-                             bool wide, struct event_cost *out)
-{
-	const struct meter *m = p->meter;
-	uint64_t inside = meter_inside(m), before = p->classified_inside - meter_inside(&p->told);
-	uint64_t own = less(emulated - p->classified, inside - p->classified_inside + p->device_acc);
-	uint64_t between = less(p->classified - p->last_end, p->engine);
-
-	*out = (struct event_cost){
-		.cycles = {
-			[PH_GUEST] = saturate(p->guest, wide),
-			[PH_DECODE] = saturate(m->decode - p->told.decode, wide),
-			[PH_TLB] = saturate(m->tlb - p->told.tlb, wide),
-			[PH_VIEW] = saturate(m->view - p->told.view, wide),
-			[PH_FAULT] = saturate(p->fault, wide),
-			[PH_CALLOUT] = saturate(p->callout, wide),
-			[PH_ENTRY] = saturate(less(between, before - p->engine_inside), wide),
-			[PH_DEVICE] = saturate(p->device_acc, wide),
-			[PH_LOG] = saturate(logged - emulated, wide),
-		},
-	};
-	out->cycles[is_delivery(ev) ? PH_REFLECT : PH_EMULATE] = saturate(own, wide);
-}
-
 static void tell_cost(struct probe *p, const struct event *ev, uint64_t emulated, uint64_t logged)
 {
-	struct event_cost cost;
+	const struct meter *m = p->meter;
+	uint64_t own = less(emulated - p->classified, meter_inside(m) - p->classified_inside + p->device_acc);
+	uint64_t between = less(p->classified - p->last_end, p->engine);
+	struct event_cost cost = {
+		.cycles = {
+			[PH_GUEST] = saturate(p->guest),
+			[PH_FAULT] = saturate(p->fault),
+			[PH_CALLOUT] = saturate(p->callout),
+			[PH_ENTRY] = saturate(less(between, p->classified_inside - p->engine_inside)),
+			[PH_DEVICE] = saturate(p->device_acc),
+			[PH_LOG] = saturate(logged - emulated),
+		},
+	};
 
-	if (likely(logged - p->last_end <= UINT32_MAX)) /* and so is each part of it */
-		fill_cost(p, ev, emulated, logged, false, &cost);
-	else
-		fill_cost(p, ev, emulated, logged, true, &cost);
+	if (unlikely(meter_inside(m))) {
+		cost.cycles[PH_DECODE] = saturate(m->decode);
+		cost.cycles[PH_TLB] = saturate(m->tlb);
+		cost.cycles[PH_VIEW] = saturate(m->view);
+	}
+	cost.cycles[is_delivery(ev) ? PH_REFLECT : PH_EMULATE] = saturate(own);
 	p->observer->cost(p->observer->self, &cost);
 }
 

@@ -27,9 +27,8 @@ struct probe {
 	uint64_t engine, guest;  /* cycles in the engine, and those of them that were the guest's own */
 	uint64_t fault, callout; /* others of them */
 	uint64_t engine_inside;  /* what the meter counted meanwhile */
-	/* the meter at last_end, when the engine was entered, at classified: */
-	struct meter *meter, told;
-	uint64_t run_inside, classified_inside;
+	struct meter *meter; /* restarted at last_end */
+	uint64_t run_inside, classified_inside; /* what it had counted when the engine was entered, and at classified */
 };
 
 /* meter: what the vCPU and its engine fill. */
