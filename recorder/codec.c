@@ -877,7 +877,8 @@ static void fill_all_planes(struct codec *c, const struct event_cost *costs, uin
 		uint32_t to = count - from > FILL_EVENTS ? from + FILL_EVENTS : count;
 
 		for (unsigned phase = 0; phase < PH_MAX; phase++)
-			any[phase] |= fill_planes(c->planes + (size_t)phase * 4 * TRACE_CHUNK_EVENTS, costs, from, to, phase);
+			any[phase] |=
+			        fill_planes(c->planes + (size_t)phase * 4 * TRACE_CHUNK_EVENTS, costs, from, to, phase);
 	}
 }
 

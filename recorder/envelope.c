@@ -18,7 +18,7 @@
 
 #define ZSTD_LEVEL 1
 #define COSTS_HASH_LOG 10 /* costs repeat little: a table of 4 KiB packs them as small, in three quarters of the time */
-#define SECTION_MIN 1024 /* shorter fields share a block with what follows */
+#define SECTION_MIN 1024  /* shorter fields share a block with what follows */
 
 enum { CODING_PLAIN = 0, CODING_ZSTD = 1 };
 

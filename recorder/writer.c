@@ -3,7 +3,7 @@
  *
  *   vCPU thread                                   packing thread
  *   writer_event()  copies the event into slot[n]
- *   writer_cost()   adds its cost, publishes it     waits for a chunk's worth or commit_ms
+ *   writer_cost()   adds its cost, publishes it     waits for a good many, or commit_ms
  *        |                                          encodes slots [tail, tail + n), frees them
  *        +--------> ring of slots --------------->  compresses, commits chunk + costs + console + summary at once
  *
@@ -42,10 +42,11 @@
 #include "vmm/reserve.h"
 #include "vmm/snapshot.h"
 
-/* Slots, a power of two: a chunk's worth, for the packing thread to fall behind by while it compresses and commits.
- * A recording begins by zeroing all of it, and what exceeds the processor's cache is fetched from memory again. */
-#define RING TRACE_CHUNK_EVENTS
-#define RING_KICK (RING / 4)  /* slots waiting that the packing thread is woken for */
+/* Slots, a power of two: two chunks' worth, for the packing thread to fall behind by while it compresses and commits, and while events come faster than it packs.
+ * All of it is passed through, and fetched from memory again where it exceeds the processor's cache: no more than that. */
+#define RING (2 * TRACE_CHUNK_EVENTS)
+#define RING_KICK (RING / 8)  /* slots waiting that the packing thread is woken for */
+#define GIVE_BACK 1024        /* slots at a time, while there are more to encode */
 #define BLOBS_MAX (64u << 20) /* blob bytes on their way at most */
 #define COMMIT_MS 100
 #define RUNS_PER_COMMIT 8 /* 2 MiB of pages */
@@ -394,6 +395,8 @@ static int encode_slots(struct trace_writer *w, struct vm_error *err)
 		if (rc)
 			break;
 		n++;
+		if (n % GIVE_BACK == 0)
+			atomic_store_explicit(&w->tail, tail + n, memory_order_release);
 	}
 	atomic_store(&w->tail, tail + n);
 	pthread_mutex_lock(&w->lock);
@@ -548,7 +551,13 @@ static struct timespec moment_after(const struct timespec *start, uint64_t ns)
 	return t;
 }
 
-/* Until there is a chunk's worth, or it is time, or the run is over; false then. */
+static bool has_work(struct trace_writer *w)
+{
+	return waiting(w) >= RING_KICK || atomic_load(&w->blob_bytes) >= BLOBS_MAX / 2 ||
+	       (w->checkpoints && checkpoints_waiting(w->checkpoints));
+}
+
+/* Until there is work, or it is time to commit, or the run is over; false then. */
 static bool wait_for_work(struct trace_writer *w)
 {
 	struct timespec until = moment_after(&w->start, w->commit_due_ns);
@@ -556,8 +565,7 @@ static bool wait_for_work(struct trace_writer *w)
 	int rc = 0;
 
 	pthread_mutex_lock(&w->lock);
-	while (!rc && !w->stopping && waiting(w) < RING_KICK && atomic_load(&w->blob_bytes) < BLOBS_MAX / 2 &&
-	       !(w->checkpoints && checkpoints_waiting(w->checkpoints)))
+	while (!rc && !w->stopping && !has_work(w))
 		rc = pthread_cond_timedwait(&w->work, &w->lock, &until);
 	go_on = !w->stopping;
 	pthread_mutex_unlock(&w->lock);
@@ -670,43 +678,42 @@ static struct page_run *runs_to_store(const struct checkpoint *cp, size_t *count
 
 /* One transaction of runs. Values move while the buffer grows, so their places are noted as lengths first. */
 static int store_some_runs(struct trace_writer *w, struct vm *vm, const struct page_run *list, size_t count,
-                           struct vm_error *err)
+                           struct bytes *values, struct vm_error *err)
 {
-	struct db_put *put = calloc(count, sizeof(*put));
-	struct bytes values = { 0 };
+	struct db_put put[RUNS_PER_COMMIT];
 	size_t i, at = 0;
-	int rc = put ? 0 : -ENOMEM;
+	int rc = 0;
 
+	values->len = 0;
 	for (i = 0; !rc && i < count; i++) {
-		size_t start = values.len;
+		size_t start = values->len;
 
-		rc = codec_pack_run(w->codec, &list[i], vm_ram(vm) + list[i].first * PAGE_BYTES, &values);
+		rc = codec_pack_run(w->codec, &list[i], vm_ram(vm) + list[i].first * PAGE_BYTES, values);
 		if (!rc)
 			put[i] = (struct db_put){ .table = DB_PAGES,
 				                  .append = true,
 				                  .key = list[i].hash,
 				                  .key_len = RUN_HASH_BYTES,
-				                  .value_len = values.len - start };
+				                  .value_len = values->len - start };
 	}
 	for (i = 0; !rc && i < count; at += put[i++].value_len)
-		put[i].value = values.data + at;
-	w->base_bytes += values.len;
-	rc = rc ? out_of_memory(err) : db_commit(w->db, put, count, err);
-	bytes_free(&values);
-	free(put);
-	return rc;
+		put[i].value = values->data + at;
+	w->base_bytes += values->len;
+	return rc ? out_of_memory(err) : db_commit(w->db, put, count, err);
 }
 
 static int store_runs(struct trace_writer *w, struct vm *vm, const struct checkpoint *cp, struct vm_error *err)
 {
 	size_t count = 0, at, part;
 	struct page_run *list = runs_to_store(cp, &count);
+	struct bytes values = { 0 };
 	int rc = list ? 0 : out_of_memory(err);
 
 	for (at = 0; !rc && at < count; at += part) {
 		part = count - at < RUNS_PER_COMMIT ? count - at : RUNS_PER_COMMIT;
-		rc = store_some_runs(w, vm, list + at, part, err);
+		rc = store_some_runs(w, vm, list + at, part, &values, err);
 	}
+	bytes_free(&values);
 	free(list);
 	return rc;
 }

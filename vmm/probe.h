@@ -24,10 +24,10 @@ struct probe {
 	uint64_t classified; /* cycles when the present exit was classified */
 	uint64_t device_acc; /* device cycles since classified */
 	/* since last_end: */
-	uint64_t engine, guest;  /* cycles in the engine, and those of them that were the guest's own */
-	uint64_t fault, callout; /* others of them */
-	uint64_t engine_inside;  /* what the meter counted meanwhile */
-	struct meter *meter; /* restarted at last_end */
+	uint64_t engine, guest;                 /* cycles in the engine, and those of them that were the guest's own */
+	uint64_t fault, callout;                /* others of them */
+	uint64_t engine_inside;                 /* what the meter counted meanwhile */
+	struct meter *meter;                    /* restarted at last_end */
 	uint64_t run_inside, classified_inside; /* what it had counted when the engine was entered, and at classified */
 };
 

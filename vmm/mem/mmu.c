@@ -562,7 +562,8 @@ static int translate(struct mmu *m, uint64_t lin, enum mmu_access access, enum m
 /* The flat table has pages that the small one has not: then there is no walk, nor anything else worth two readings of the clock. */
 static bool flat_knows(const struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context ctx)
 {
-	return m->flat && access != MMU_EXEC && *mmu_flat_word(m, access == MMU_WRITE ? FLAT_WRITE(ctx) : FLAT_READ(ctx), lin);
+	return m->flat && access != MMU_EXEC &&
+	       *mmu_flat_word(m, access == MMU_WRITE ? FLAT_WRITE(ctx) : FLAT_READ(ctx), lin);
 }
 
 static int translate_timed(struct mmu *m, uint64_t lin, enum mmu_access access, enum mmu_context ctx, uint64_t *gpa,
