@@ -69,8 +69,8 @@ uint64_t report_phases(const struct report *r, struct report_phase out[REPORT_PH
 	return sum + out[PH_MAX].cycles;
 }
 
-/* Readings by the probe and the meter (vmm/probe.h): an event's, one more pair around each access to a device and each TLB fill. */
-#define READINGS_EVENT 5
+/* Readings by the probe and the meter (vmm/probe.h): an event's, at least, one more pair around each access to a device and each TLB fill. */
+#define READINGS_EVENT 2
 #define READINGS_PAIR 2
 
 struct report_measuring report_measuring(const struct report *r)

@@ -45,7 +45,7 @@
 /* Slots, a power of two: two chunks' worth, for the packing thread to fall behind by while it compresses and commits, and while events come faster than it packs.
  * All of it is passed through, and fetched from memory again where it exceeds the processor's cache: no more than that. */
 #define RING (2 * TRACE_CHUNK_EVENTS)
-#define RING_KICK (RING / 8)  /* slots waiting that the packing thread is woken for */
+#define RING_KICK (RING / 4)  /* slots waiting that the packing thread is woken for */
 #define GIVE_BACK 1024        /* slots at a time, while there are more to encode */
 #define BLOBS_MAX (64u << 20) /* blob bytes on their way at most */
 #define COMMIT_MS 100

@@ -4,13 +4,13 @@
 # The workload is the Debian boot: kernel, initramfs and its script, ended by its own reboot. Runs are taken in turn (run, record, replay, run, ...)
 # so that a machine whose speed drifts disturbs all alike; medians are printed. QEMU runs the same three files when it is installed.
 #
-# Environment: BUILD (build), ROUNDS (3), QEMU (1; 0 leaves it out). Exit: 0 all bounds hold, 1 one does not, 77 no Debian guest.
+# Environment: BUILD (build), ROUNDS (7), QEMU (1; 0 leaves it out). Exit: 0 all bounds hold, 1 one does not, 77 no Debian guest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/bench/lib.sh
 
 build=${BUILD:-build}
-rounds=${ROUNDS:-3}
+rounds=${ROUNDS:-7}
 ringside=$build/ringside
 debian=build/debian
 append='console=ttyS0'

@@ -72,7 +72,7 @@ enum event_phase {
 	PH_EMULATE,        /* the handler */
 	PH_REFLECT,        /* delivery through the guest's own interrupt table */
 	PH_DEVICE,         /* the device's part of the handler */
-	PH_LOG,            /* telling the observer */
+	PH_LOG, /* telling the observer; of light emulations most are taken to take what a few did (probe.h) */
 	PH_MAX
 };
 

@@ -7,6 +7,9 @@
 
 #include "vmm/bug.h"
 
+#define TELL_UNTIMED 15 /* light events, from one whose telling is timed to the next */
+#define TELL_GROWTH 64  /* cycles: a pause of the host is not taken for what is usual */
+
 /* From here on it is the next event's. */
 static inline void begin_next(struct probe *p, uint64_t now)
 {
@@ -19,7 +22,7 @@ static inline void begin_next(struct probe *p, uint64_t now)
 
 void probe_init(struct probe *p, const struct vm_observer *observer, struct meter *meter)
 {
-	*p = (struct probe){ .observer = observer, .meter = meter };
+	*p = (struct probe){ .observer = observer, .meter = meter, .untimed = TELL_UNTIMED };
 	p->timed = observer && observer->event && observer->cost;
 	meter->on = p->timed;
 	if (p->timed)
@@ -78,6 +81,7 @@ void probe_guest_end(struct probe *p)
 		uint64_t now = __rdtsc();
 
 		stamp_end(p, p->meter->exit_at ? p->meter->exit_at : now, now);
+		p->light = false;
 	}
 	tell_guest(p, false);
 }
@@ -87,7 +91,10 @@ void probe_guest_pause(struct probe *p)
 	if (p->timed) {
 		uint64_t now = p->meter->exit_at ? p->meter->exit_at : __rdtsc();
 
+		if (now < p->run_start) /* which may be a guess */
+			now = p->run_start;
 		stamp_end(p, now, now);
+		p->light = true;
 	}
 	tell_guest(p, false);
 }
@@ -98,6 +105,7 @@ void probe_classified(struct probe *p)
 		return;
 	p->classified = __rdtsc();
 	p->classified_inside = meter_inside(p->meter);
+	p->light = false;
 }
 
 static inline uint32_t saturate(uint64_t cycles)
@@ -135,6 +143,23 @@ static void tell_cost(struct probe *p, const struct event *ev, uint64_t emulated
 	p->observer->cost(p->observer->self, &cost);
 }
 
+/* When the observer has been told, which began at `emulated`. */
+static uint64_t told_at(struct probe *p, uint64_t emulated)
+{
+	uint64_t now, took;
+
+	if (p->light && p->untimed++ < TELL_UNTIMED)
+		return emulated + p->tell_cycles;
+	now = __rdtsc();
+	if (p->light) {
+		p->untimed = 0;
+		took = now - emulated;
+		p->tell_cycles = took < 2 * p->tell_cycles + TELL_GROWTH ? (p->tell_cycles + took) / 2
+		                                                         : 2 * p->tell_cycles + TELL_GROWTH;
+	}
+	return now;
+}
+
 void probe_event(struct probe *p, const struct event *ev)
 {
 	uint64_t emulated = 0, logged;
@@ -147,7 +172,7 @@ void probe_event(struct probe *p, const struct event *ev)
 		p->stopped = true;
 	if (!p->timed)
 		return;
-	logged = __rdtsc();
+	logged = told_at(p, emulated);
 	tell_cost(p, ev, emulated, logged);
 	begin_next(p, logged);
 }

@@ -6,8 +6,11 @@
  *     last_end --- input, ring_enter --- engine runs, ring_leave --- classified --- emulate (+ device) --- probe_event --- last_end
  *                  entry                 guest ... [fault] exit_at callout
  *
- * What the meter counts (decoding, TLB fills, view switches) is taken out of whatever it happened in.
- * so that the phases of consecutive events leave no gap. No clock is read unless the observer wants costs.
+ * The phases of consecutive events leave no gap. What the meter counts (decoding, TLB fills, view switches) is taken out of whatever it happened in.
+ * No clock is read unless the observer wants costs.
+ *
+ * Three readings of the clock can take as long as a light emulation. So telling of one is timed now and then only, and taken to be as long between; what it
+ * took more, or less, is in the guest phase of the event after it.
  */
 #ifndef RINGSIDE_VMM_PROBE_H
 #define RINGSIDE_VMM_PROBE_H
@@ -18,11 +21,14 @@
 struct probe {
 	const struct vm_observer *observer;
 	bool timed;
-	bool stopped;        /* the observer asked to end the run */
-	uint64_t last_end;   /* cycles when the previous event was done */
-	uint64_t run_start;  /* cycles when the engine was entered */
-	uint64_t classified; /* cycles when the present exit was classified */
-	uint64_t device_acc; /* device cycles since classified */
+	bool stopped;         /* the observer asked to end the run */
+	bool light;           /* what is emulated was begun by probe_guest_pause() */
+	uint8_t untimed;      /* light events since one whose telling was timed */
+	uint64_t tell_cycles; /* what that takes */
+	uint64_t last_end;    /* cycles when the previous event was done */
+	uint64_t run_start;   /* cycles when the engine was entered */
+	uint64_t classified;  /* cycles when the present exit was classified */
+	uint64_t device_acc;  /* device cycles since classified */
 	/* since last_end: */
 	uint64_t engine, guest;                 /* cycles in the engine, and those of them that were the guest's own */
 	uint64_t fault, callout;                /* others of them */
