@@ -417,14 +417,15 @@ static void emulate_lightly(struct vm *vm, const struct insn *in)
 static void emulate_fully(struct vm *vm, const struct insn *in)
 {
 	struct vcpu *c = &vm->vcpu;
+	bool device = touches_device(in->op);
 
 	vm->lightly = false;
-	if (vm->probe.observer || touches_device(in->op))
+	if (vm->probe.observer || device)
 		engine_sync(c);
 	ring_leave(c);
 	probe_guest_end(&vm->probe);
 	trap_emulate_inside(vm, in);
-	go_on_inside(vm, touches_device(in->op));
+	go_on_inside(vm, device);
 	ring_enter(c);
 	if (!vm->left)
 		probe_guest_begin(&vm->probe);

@@ -59,14 +59,12 @@ digest() { "$RINGSIDE" trace info --format json "$1" 2>"$scratch/err" | jq -r .d
 unobserved() { # NAME MODEL
 	local again="$RINGSIDE run --model $2 --initrd build/debian/initramfs.gz --append '$APPEND' build/debian/vmlinuz"
 	timeout 600 "$RINGSIDE" run --model "$2" --serial none --initrd build/debian/initramfs.gz --append "$APPEND" build/debian/vmlinuz >"$scratch/result" 2>&1 </dev/null
-	if equal "$(length "$scratch/result")" "$(length "$scratch/$1.err")"; then
+	if equal "$(run_length "$scratch/result")" "$(run_length "$scratch/$1.err")"; then
 		pass
 	else
 		fail "a run of Debian in model $2 is not as long as its recording" "$again" "$scratch/result"
 	fi
 }
-
-length() { grep -o '[0-9]* instructions, [0-9]* faults' "$1" || echo "unknown: $1"; }
 
 check_trace() { # TRACE
 	local stock="mdb_stat -n -a" copy=$scratch/copy.trace

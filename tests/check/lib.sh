@@ -11,6 +11,9 @@ MODELS="0/1/3 0/3/3"
 # need PROGRAM: without it the script is skipped.
 need() { command -v "$1" >/dev/null || { echo "$1 is not installed"; exit 77; }; }
 
+# run_length FILE: how long the run was whose last words are in FILE.
+run_length() { grep -o '[0-9]* instructions, [0-9]* faults' "$1" || echo "unknown: $1"; }
+
 pass() { passed=$((passed + 1)); }
 
 # fail WHAT COMMAND [FILE]: FILE's last lines are shown.

@@ -113,8 +113,7 @@ static void finish_emulation(struct vm *vm, struct emul_ctx *x)
 		tell_deferred(vm, x->ev);
 }
 
-/* An emulator raised an exception of the guest's. */
-static void emulation_raised(struct vm *vm, const struct insn *in)
+void trap_unwound(struct vm *vm, const struct insn *in)
 {
 	vm->deferring = false; /* a fault leaves nothing written */
 	vm->vcpu.exit.has_insn = true;
@@ -143,7 +142,7 @@ static void emulate(struct vm *vm, enum event_kind kind)
 		return;
 	}
 	c->unwind = NULL;
-	emulation_raised(vm, &insn);
+	trap_unwound(vm, &insn);
 }
 
 void trap_emulate_inside(struct vm *vm, const struct insn *in)
@@ -153,11 +152,6 @@ void trap_emulate_inside(struct vm *vm, const struct insn *in)
 
 	emul_run(&x);
 	finish_emulation(vm, &x);
-}
-
-void trap_unwound(struct vm *vm, const struct insn *in)
-{
-	emulation_raised(vm, in);
 }
 
 /* INT n, INT3, INTO, INT1: through the guest's IDT, or IVT, as software interrupts. */
