@@ -70,7 +70,7 @@ struct trace_meta {
  */
 #define TRACE_CHECKPOINT_SPACING 400000000ull
 #define TRACE_CHECKPOINT_PERCENT 20
-#define TRACE_CHECKPOINT_FLOOR (64ull << 20)
+#define TRACE_CHECKPOINT_FLOOR (48ull << 20)
 #define TRACE_CHECKPOINT_LEAST (1ull << 20) /* granted under any budget but none: a young trace has no percents yet */
 
 struct trace_writer;

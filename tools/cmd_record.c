@@ -144,7 +144,7 @@ int cmd_record(int argc, const char **argv)
 		{ NULL, 'o', POPT_ARG_STRING, &o.output, 0, "The trace to write (" RECORDING_TRACE ")", "TRACE" },
 		{ "force", 'f', POPT_ARG_NONE, &o.force, 0, "Replace an existing trace", NULL },
 		{ "checkpoint-budget", 0, POPT_ARG_STRING, &o.budget, 0,
-		  "Let checkpoints make the trace grow by so much at most; 0: none (20, or 64 MiB where that is more)",
+		  "Let checkpoints make the trace grow by so much at most; 0: none (20, or 48 MiB where that is more)",
 		  "PERCENT" },
 		{ "top", 0, POPT_ARG_NONE, &o.top, 0,
 		  "Show on stderr what it spends its time on, while it runs; the guest's console must be elsewhere",
