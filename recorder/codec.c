@@ -152,6 +152,15 @@ static bool get_text(char *out, size_t size, const ProtobufCBinaryData *in)
 	return true;
 }
 
+/* The same for what is shown as it is. */
+static bool get_printable(char *out, size_t size, const ProtobufCBinaryData *in)
+{
+	for (size_t i = 0; i < in->len; i++)
+		if (in->data[i] < ' ' || in->data[i] > '~')
+			return false;
+	return get_text(out, size, in);
+}
+
 /* ---- meta["format"] ---------------------------------------------------------------------------------------- */
 
 int codec_pack_format(const char *writer, struct bytes *out)
@@ -181,8 +190,8 @@ int codec_unpack_format(const void *value, size_t len, uint32_t *version, char *
 /* ---- meta["header"] ---------------------------------------------------------------------------------------- */
 
 static const struct place header_place = { CONTENT_HEADER, KEY_HEADER, sizeof(KEY_HEADER) - 1 };
-static const uint8_t header_shape[] = { WIRE_SCALAR,   WIRE_BYTES,  WIRE_BYTES, WIRE_BYTES,  WIRE_BYTES,   WIRE_BYTES,
-	                                WIRE_REPEATED, WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR, WIRE_REPEATED };
+static const uint8_t header_shape[] = { WIRE_SCALAR,   WIRE_BYTES,  WIRE_BYTES, WIRE_BYTES,  WIRE_BYTES,    WIRE_BYTES,
+	                                WIRE_REPEATED, WIRE_SCALAR, WIRE_BYTES, WIRE_SCALAR, WIRE_REPEATED, WIRE_BYTES };
 
 int codec_pack_header(struct codec *c, const struct trace_meta *meta, struct bytes *out)
 {
@@ -233,6 +242,7 @@ int codec_pack_header(struct codec *c, const struct trace_meta *meta, struct byt
 	h.files = file_list;
 	h.created = meta->created;
 	h.host = text(meta->host);
+	h.host_maker = text(meta->host_maker);
 	h.tsc_hz = meta->tsc_hz;
 	return seal(c, header_place, NULL, 0, &h.base, false, out);
 }
@@ -287,6 +297,8 @@ static int take_header(const Trace__Header *h, struct trace_meta *meta, const ch
 	    !get_text(meta->command_line, sizeof(meta->command_line), &h->command_line) ||
 	    !get_text(meta->host, sizeof(meta->host), &h->host) || h->n_files > TRACE_MAX_FILES)
 		return bad(why, "a text is too long or there are too many files");
+	if (!get_printable(meta->host_maker, sizeof(meta->host_maker), &h->host_maker))
+		return bad(why, "the maker of the host's processor is no name");
 	for (i = 0; i < h->n_files; i++) {
 		struct trace_meta_file *f = &meta->files[i];
 

@@ -11,7 +11,7 @@
 #include "vmm/event.h"
 #include "vmm/vm.h"
 
-#define TRACE_FORMAT_VERSION 3
+#define TRACE_FORMAT_VERSION 4
 #define TRACE_FORMAT_OLDEST 1 /* that can still be read */
 
 struct trace_meta_file { /* an input file of the recording: told, not needed */
@@ -42,6 +42,8 @@ struct trace_meta {
 	struct trace_meta_file files[TRACE_MAX_FILES];
 	int64_t created; /* seconds since 1970 UTC; not part of the digest */
 	char host[128];  /* host processor; not part of the digest */
+	/* Who made it, "" unknown; printable. Not part of the digest: see maker.h for what depends on it all the same. */
+	char host_maker[16];
 	uint64_t tsc_hz; /* host cycle counter's frequency, 0 unknown; for cost columns */
 	uint32_t host_cost_count;
 	struct trace_host_cost host_costs[TRACE_MAX_HOST_COSTS]; /* not part of the digest */

@@ -93,6 +93,14 @@ static void json_spent(cJSON *root, const struct spent *s)
 		cJSON_AddNumberToObject(phases, event_phase_name((enum event_phase)i), (double)s->cycles[i]);
 }
 
+static void info_host(const struct trace_meta *m)
+{
+	char host[sizeof(m->host) + sizeof(m->host_maker) + 4];
+
+	snprintf(host, sizeof(host), "%s (%s)", m->host, m->host_maker);
+	info_line("host", *m->host_maker ? host : m->host);
+}
+
 static void info_text(const char *path, const struct trace_meta *m, const struct spent *spent)
 {
 	char created[32];
@@ -102,7 +110,7 @@ static void info_text(const char *path, const struct trace_meta *m, const struct
 	printf("%-14s %u\n", "format", m->format_version);
 	info_line("writer", m->writer);
 	info_line("recorded", created);
-	info_line("host", m->host);
+	info_host(m);
 	printf("%-14s %s, trap %s\n", "engine", m->engine, vm_trap_name(m->config.trap));
 	info_line("processor", m->cpu_model);
 	printf("%-14s model %s, sensitive %s, %" PRIu64 " MiB\n", "machine", report_model_name(m),
@@ -202,6 +210,7 @@ static void info_json(const char *path, const struct trace_meta *m, const struct
 	cJSON_AddStringToObject(root, "sensitive", report_policy_name(m));
 	report_add_text(root, "command_line", m->command_line);
 	report_add_text(root, "host", m->host);
+	report_add_text(root, "host_maker", m->host_maker);
 	cJSON_AddBoolToObject(root, "complete", m->complete);
 	json_hex(root, "digest", m->digest);
 	json_numbers(root, m);

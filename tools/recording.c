@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "recorder/maker.h"
 #include "tools/calibrate.h"
 #include "tools/recording.h"
 #include "tools/tool.h"
@@ -25,6 +26,7 @@ static void fill_meta(struct trace_meta *meta, const struct session *s, const ch
 	memcpy(meta->files, s->files, sizeof(meta->files));
 	meta->created = time(NULL);
 	host_cpu_name(meta->host, sizeof(meta->host));
+	host_cpu_maker(meta->host_maker, sizeof(meta->host_maker));
 	calibrate_meta(meta, CALIBRATE_BRIEF);
 	meta->tsc_hz = host_tsc_hz(&s->opened);
 }

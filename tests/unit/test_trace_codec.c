@@ -275,6 +275,7 @@ static struct trace_meta some_meta(void)
 		                   .file_count = 2,
 		                   .created = -5,
 		                   .host = "some processor",
+		                   .host_maker = "GenuineExample!",
 		                   .tsc_hz = 3000000000ull };
 
 	vm_config_init(&meta.config);
@@ -320,6 +321,89 @@ static void test_header_and_summary(void **state)
 	assert_int_equal(codec_unpack_header(c, header.data, header.len, &back, &why), -EBADMSG);
 	bytes_free(&header);
 	bytes_free(&summary);
+	codec_destroy(c);
+}
+
+/* A header's message with its last field, which is the maker, made `longer`, under another format version. */
+static void forge_header(const struct bytes *header, uint8_t version, unsigned longer, struct bytes *out)
+{
+	struct envelope_in in = { .content = CONTENT_HEADER, .key = KEY_HEADER, .key_len = sizeof(KEY_HEADER) - 1 };
+	struct envelope *envelope = envelope_create();
+	struct envelope_out opened = { 0 };
+	const char *why = "";
+	uint8_t *length;
+
+	assert_int_equal(envelope_open(envelope, in.content, in.key, in.key_len, header->data, header->len, 65536,
+	                               &opened, &why),
+	                 0);
+	assert_int_equal(opened.payload.data[0], 0x08);
+	opened.payload.data[1] = version;
+	if (longer) {
+		length = opened.payload.data + opened.payload.len - 1 - strlen("GenuineExample!");
+		assert_int_equal(*length, strlen("GenuineExample!"));
+		*length = (uint8_t)(*length + longer);
+		assert_true(bytes_append(&opened.payload, "!!!!", longer));
+	}
+	in.payload = opened.payload.data;
+	in.payload_len = opened.payload.len;
+	out->len = 0;
+	assert_int_equal(envelope_seal(envelope, &in, out), 0);
+	bytes_free(&opened.payload);
+	envelope_destroy(envelope);
+}
+
+/* What is named must fit, and be fit to be shown. */
+static void test_header_maker(void **state)
+{
+	struct trace_meta meta = some_meta(), back = { 0 };
+	struct codec *c = codec_create();
+	struct bytes header = { 0 }, forged = { 0 };
+	const char *why = "";
+
+	(void)state;
+	assert_int_equal(codec_pack_header(c, &meta, &header), 0);
+	assert_int_equal(codec_unpack_header(c, header.data, header.len, &back, &why), 0);
+	assert_string_equal(back.host_maker, "GenuineExample!");
+	forge_header(&header, TRACE_FORMAT_VERSION, 0, &forged);
+	assert_int_equal(codec_unpack_header(c, forged.data, forged.len, &back, &why), 0);
+	forge_header(&header, TRACE_FORMAT_VERSION, 1, &forged);
+	assert_int_equal(codec_unpack_header(c, forged.data, forged.len, &back, &why), -EBADMSG);
+	assert_non_null(strstr(why, "maker"));
+
+	strcpy(meta.host_maker, "Gen\033[2J");
+	header.len = 0;
+	assert_int_equal(codec_pack_header(c, &meta, &header), 0);
+	assert_int_equal(codec_unpack_header(c, header.data, header.len, &back, &why), -EBADMSG);
+	assert_non_null(strstr(why, "maker"));
+	bytes_free(&header);
+	bytes_free(&forged);
+	codec_destroy(c);
+}
+
+/* Traces before format 4 name none: the field is not there at all. */
+static void test_header_without_maker(void **state)
+{
+	struct trace_meta meta = some_meta(), back;
+	struct codec *c = codec_create();
+	struct bytes header = { 0 }, old = { 0 };
+	const char *why = "";
+	size_t with_maker;
+
+	(void)state;
+	assert_int_equal(codec_pack_header(c, &meta, &header), 0);
+	with_maker = header.len;
+	*meta.host_maker = 0;
+	header.len = 0;
+	assert_int_equal(codec_pack_header(c, &meta, &header), 0);
+	assert_int_equal(header.len, with_maker - 2 - strlen("GenuineExample!"));
+	forge_header(&header, 3, 0, &old);
+	memset(&back, 0xff, sizeof(back));
+	assert_int_equal(codec_unpack_header(c, old.data, old.len, &back, &why), 0);
+	assert_int_equal(back.format_version, 3);
+	assert_string_equal(back.host_maker, "");
+	assert_string_equal(back.host, meta.host);
+	bytes_free(&header);
+	bytes_free(&old);
 	codec_destroy(c);
 }
 
@@ -435,6 +519,8 @@ int main(void)
 		cmocka_unit_test(test_costs),
 		cmocka_unit_test(test_old_costs),
 		cmocka_unit_test(test_header_and_summary),
+		cmocka_unit_test(test_header_maker),
+		cmocka_unit_test(test_header_without_maker),
 		cmocka_unit_test(test_checkpoint_and_pages),
 		cmocka_unit_test(test_wire_shape),
 		cmocka_unit_test(test_print),
