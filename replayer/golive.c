@@ -122,7 +122,6 @@ static int run(uint64_t icount, struct tracker *k, struct replay_input *in, stru
 		                        .tsc = track_tsc,
 		                        .poll = track_poll,
 		                        .idle = track_idle };
-	const struct replay_divergence *d = replay_input_divergence(in);
 	struct vm_observer observer;
 	struct vm_stop stop;
 	int rc;
@@ -134,9 +133,8 @@ static int run(uint64_t icount, struct tracker *k, struct replay_input *in, stru
 	rc = rc ? rc : replay_input_status(in, err);
 	if (rc)
 		return rc;
-	if (d->diverged)
-		return vm_fail(err, -EBADMSG, "the run diverges from the trace at event %llu: %s",
-		               (unsigned long long)d->seq, d->what);
+	if (replay_input_divergence(in)->diverged)
+		return replay_input_fail(in, err);
 	if (*k->differs)
 		return vm_fail(err, -EBADMSG, "these are not the devices of the recording: %s", k->differs);
 	if (stop.reason != STOP_NONE)

@@ -33,6 +33,7 @@ struct replay_input {
 	uint32_t blob_at;     /* bytes of next's blob that string I/O has taken */
 	struct event last[8]; /* ring of verified events */
 	struct replay_divergence divergence;
+	char cause[MAKER_DOUBT_MAX];                           /* of a divergence, "" none is known */
 	struct vm_change change;                               /* lent to the VM */
 	char text[sizeof(((struct vm_stop *)0)->message) + 1]; /* marker or message, as a C string */
 };
@@ -97,11 +98,13 @@ int replay_input_create(struct replay_input **out, struct trace_reader *reader,
 		return rc;
 	source.self = cursor;
 	rc = replay_input_create_on(out, &source, options, err);
-	if (rc)
+	if (rc) {
 		trace_cursor_close(cursor);
-	else
-		(*out)->cursor = cursor;
-	return rc;
+		return rc;
+	}
+	(*out)->cursor = cursor;
+	maker_doubt(trace_reader_meta(reader), (*out)->cause);
+	return 0;
 }
 
 int replay_input_seek(struct replay_input *in, uint64_t seq, struct vm_error *err)
@@ -147,6 +150,15 @@ int replay_input_status(const struct replay_input *in, struct vm_error *err)
 
 /* ---- Divergence -------------------------------------------------------------------------------------------- */
 
+int replay_input_fail(const struct replay_input *in, struct vm_error *err)
+{
+	const struct replay_divergence *d = &in->divergence;
+
+	return vm_fail(err, -EBADMSG, "the run diverges from the trace at event %llu, icount %llu: %s%s%s",
+	               (unsigned long long)d->seq, (unsigned long long)d->icount, d->what,
+	               *d->cause ? "; likely cause: " : "", d->cause);
+}
+
 static struct event without_blob(const struct event *ev)
 {
 	struct event copy = *ev;
@@ -170,6 +182,7 @@ static void diverge(struct replay_input *in, const struct event *got, uint64_t i
 	if (got)
 		d->got = without_blob(got);
 	vsnprintf(d->what, sizeof(d->what), fmt, args);
+	strcpy(d->cause, in->cause);
 	d->last_count = in->seq - in->first < 8 ? (unsigned)(in->seq - in->first) : 8;
 	for (i = 0; i < d->last_count; i++)
 		d->last[i] = in->last[(in->seq - d->last_count + i) % 8];

@@ -50,6 +50,8 @@ uint64_t replay_input_seq(const struct replay_input *in);
 /* All events of the trace were verified. */
 bool replay_input_done(const struct replay_input *in);
 const struct replay_divergence *replay_input_divergence(const struct replay_input *in);
+/* It diverged: -EBADMSG, and where, in what, and the likely cause in err. */
+int replay_input_fail(const struct replay_input *in, struct vm_error *err);
 /* Report a difference that is not in an event (the final digests). */
 void replay_input_diverge(struct replay_input *in, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The trace itself is broken: its negative errno, and the message in err; otherwise 0. */

@@ -193,18 +193,16 @@ static void fill_info(struct measurement *m, struct samples_info *info)
 	         m->options->hardfaults ? " fault" : "");
 }
 
-int measure(const char *trace, const struct measure_options *options, struct measure_result *result, struct vm_error *err)
+int measure(struct trace_reader *reader, const struct measure_options *options, struct measure_result *result,
+            struct vm_error *err)
 {
-	struct measurement m = { .options = options };
-	int rc = trace_reader_open(&m.reader, trace, err);
+	struct measurement m = { .options = options, .reader = reader, .events = trace_reader_meta(reader)->events };
+	int rc;
 
 	memset(result, 0, sizeof(*result));
-	if (rc)
-		return rc;
-	m.events = trace_reader_meta(m.reader)->events;
 	m.cost = malloc((m.events + 1) * sizeof(*m.cost));
 	rc = m.cost ? 0 : vm_fail(err, -ENOMEM, "out of memory");
-	rc = rc ? rc : samples_create(&m.writer, trace, err);
+	rc = rc ? rc : samples_create(&m.writer, trace_reader_path(reader), err);
 	rc = rc ? rc : all_runs(&m, &result->run, err);
 	if (!rc && !result->run.divergence.diverged)
 		rc = callers_run(&m, &result->run, err);

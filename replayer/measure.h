@@ -26,8 +26,9 @@ struct measure_result {
 	struct replay_result run; /* the last one: when it diverged, nothing is kept */
 };
 
-/* 0 also when a run diverged: look at result->run.divergence. */
-int measure(const char *trace, const struct measure_options *options, struct measure_result *result,
+/* Takes the reader over: it is closed in any case, samples being kept where nobody has the trace open. 0 also when a run diverged: look at
+ * result->run.divergence. */
+int measure(struct trace_reader *reader, const struct measure_options *options, struct measure_result *result,
             struct vm_error *err);
 
 #endif

@@ -7,6 +7,7 @@
 #ifndef RINGSIDE_REPLAYER_REPLAY_H
 #define RINGSIDE_REPLAYER_REPLAY_H
 
+#include "recorder/maker.h"
 #include "recorder/trace.h"
 #include "replayer/lockstep.h"
 
@@ -31,11 +32,12 @@ struct replay_options {
 
 struct replay_divergence {
 	bool diverged;
-	uint64_t seq;               /* number of the event where it differed */
-	uint64_t icount;            /* of the VM */
-	struct event expected, got; /* kind 0 where there is none; blobs NULL */
-	char what[256];             /* one line: which column, expected and got */
-	struct event last[8];       /* the events verified before, oldest first */
+	uint64_t seq;                /* number of the event where it differed */
+	uint64_t icount;             /* of the VM */
+	struct event expected, got;  /* kind 0 where there is none; blobs NULL */
+	char what[256];              /* one line: which column, expected and got */
+	char cause[MAKER_DOUBT_MAX]; /* likely, on one line; "" when none is known */
+	struct event last[8];        /* the events verified before, oldest first */
 	unsigned last_count;
 };
 

@@ -232,11 +232,8 @@ static void save_here(struct timeline *t)
 
 static int diverged(struct timeline *t, struct vm_error *err)
 {
-	const struct replay_divergence *d = timeline_divergence(t);
-
 	t->lost = true;
-	return vm_fail(err, -EBADMSG, "the run diverges from the trace at event %llu, icount %llu: %s",
-	               (unsigned long long)d->seq, (unsigned long long)d->icount, d->what);
+	return replay_input_fail(t->input, err);
 }
 
 /* ---- starts ------------------------------------------------------------------------------------------------- */

@@ -396,7 +396,7 @@ static int debug_trace(struct debug_cli *cli, const char *path)
 		                                  .self = cli };
 	struct trace_reader *reader;
 	struct vm_error err;
-	int status, rc = trace_reader_open(&reader, path, &err);
+	int status, rc = tool_open_replay(&reader, path, &err);
 
 	if (rc)
 		return tool_fail(rc, &err);

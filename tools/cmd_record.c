@@ -128,7 +128,7 @@ static int record_from(const struct record_options *o, int arg_count)
 		return tool_error(TOOL_USAGE, "--from: the trace says what machine it is and what runs on it; no "
 		                              "GUEST, and no option that describes them");
 	*at = 0;
-	rc = trace_reader_open(&reader, o->from, &err);
+	rc = tool_open_replay(&reader, o->from, &err);
 	if (rc)
 		return tool_fail(rc, &err);
 	status = record_live(o, reader, icount, o->from);

@@ -77,6 +77,8 @@ static void print_divergence(const char *path, const struct replay_divergence *d
 		print_event("before", &d->last[i], d->seq - d->last_count + i, names);
 	print_event("expected", &d->expected, d->seq, names);
 	print_event("got", &d->got, d->seq, names);
+	if (*d->cause)
+		fprintf(stderr, "  likely cause: %s\n", d->cause);
 }
 
 static double mips(const struct replay_result *r)
@@ -143,7 +145,7 @@ static int replay_trace(struct replay_cli *cli, const char *path)
 	struct replay_result result;
 	struct replay *replay;
 	struct vm_error err;
-	int rc = trace_reader_open(&reader, path, &err);
+	int rc = tool_open_replay(&reader, path, &err);
 
 	if (rc)
 		return tool_fail(rc, &err);
@@ -194,6 +196,7 @@ static int measure_trace(struct replay_cli *cli, const char *path)
 		.tsc_hz = host_tsc_hz(&begin),
 	};
 	struct measure_result result;
+	struct trace_reader *reader;
 	struct vm_error err;
 	uint64_t runs;
 	char host[128];
@@ -209,8 +212,11 @@ static int measure_trace(struct replay_cli *cli, const char *path)
 	host_cpu_name(host, sizeof(host));
 	options.runs = (unsigned)runs;
 	options.host = host;
+	rc = tool_open_replay(&reader, path, &err);
+	if (rc)
+		return tool_fail(rc, &err);
 	progress_begin(&cli->progress, "measuring");
-	rc = measure(path, &options, &result, &err);
+	rc = measure(reader, &options, &result, &err);
 	progress_end(&cli->progress);
 	if (rc)
 		return tool_fail(rc, &err);

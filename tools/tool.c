@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "recorder/maker.h"
 #include "tools/tool.h"
 
 #define TSC_MEASURED_NS 5000000u /* two moments lie within 50 ns: 20 parts in a million */
@@ -69,6 +70,16 @@ bool tool_parse_size(const char *text, uint64_t *out)
 bool tool_parse_count(const char *text, uint64_t *out)
 {
 	return parse_scaled(text, 1000, out);
+}
+
+int tool_open_replay(struct trace_reader **out, const char *path, struct vm_error *err)
+{
+	char doubt[MAKER_DOUBT_MAX];
+	int rc = trace_reader_open(out, path, err);
+
+	if (!rc && maker_doubt(trace_reader_meta(*out), doubt))
+		tool_error(0, "%s: may diverge here: %s", path, doubt);
+	return rc;
 }
 
 int tool_stop_status(const struct vm_stop *stop)

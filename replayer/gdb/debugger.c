@@ -106,11 +106,13 @@ static void tell_stop(struct debugger *d, const struct timeline_stop *from, cons
 		snprintf(to->message, sizeof(to->message), "ringside: written by the debugger at icount %" PRIu64 "\n",
 		         from->changed_at);
 	if (from->why == TIMELINE_DIVERGED) {
+		const char *cause = timeline_divergence(d->timeline)->cause;
+
 		d->diverged = true;
 		snprintf(to->message, sizeof(to->message),
 		         "ringside: the replay diverged from its trace at icount %" PRIu64
-		         "; `ringside replay` tells the difference\n",
-		         from->icount);
+		         "; `ringside replay` tells the difference\n%s%s%s",
+		         from->icount, *cause ? "ringside: likely cause: " : "", cause, *cause ? "\n" : "");
 	}
 }
 
@@ -180,7 +182,7 @@ static void resume(void *self, enum gdb_motion motion, const struct gdb_point *p
 	to_watches(d, points, count, &w);
 	if (move(d, motion, &w, &from, &err)) {
 		stop->why = GDB_STOP_FAILED;
-		snprintf(stop->message, sizeof(stop->message), "ringside: %.200s\n", err.text);
+		snprintf(stop->message, sizeof(stop->message), "ringside: %.500s\n", err.text);
 		return;
 	}
 	/* backward to the limit, which was the begin */

@@ -23,9 +23,14 @@ static void tell_why_not(struct monitor_call *m, const struct timeline_stop *sto
 		[TIMELINE_DIVERGED] = "the replay diverged from its trace; `ringside replay` tells the difference",
 	};
 
-	if (stop->why == TIMELINE_DIVERGED)
-		m->d->diverged = true;
 	gdb_text_put(m->out, "%s\n", why[stop->why]);
+	if (stop->why == TIMELINE_DIVERGED) {
+		const char *cause = timeline_divergence(m->d->timeline)->cause;
+
+		m->d->diverged = true;
+		if (*cause)
+			gdb_text_put(m->out, "likely cause: %s\n", cause);
+	}
 }
 
 static bool is_hit(const struct timeline_stop *stop)

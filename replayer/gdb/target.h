@@ -34,7 +34,7 @@ struct gdb_stop {
 	unsigned point;    /* GDB_STOP_POINT: index */
 	uint32_t lin;      /* and the address that was touched */
 	uint8_t code;      /* GDB_STOP_EXITED */
-	char message[256]; /* for a person; empty: nothing to say */
+	char message[512]; /* for a person; empty: nothing to say */
 };
 
 struct gdb_target {

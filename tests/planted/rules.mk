@@ -1,13 +1,19 @@
-# rules.mk - what tests/check/23-planted.sh needs, with something planted in it: $(BUILD)/planted/ringside, whose RDTSC handler can be slowed down, and
-# $(BUILD)/planted/extra.elf, the guest `count` with one CLI more. Included by the top Makefile.
+# rules.mk - what tests/check/23-planted.sh and 24-maker.sh need, with something planted in it: $(BUILD)/planted/ringside, whose RDTSC handler can be slowed
+# down; $(BUILD)/planted/extra.elf, the guest `count` with one CLI more; $(BUILD)/planted/foreign, which makes a trace one of another maker's processor.
+# Included by the top Makefile.
 
-TEST_PROGRAMS += $(BUILD)/planted/ringside
+TEST_PROGRAMS += $(BUILD)/planted/ringside $(BUILD)/planted/foreign
 GUESTS += $(BUILD)/planted/extra.elf
 
 $(BUILD)/planted/ringside: $(BUILD)/tests/planted/slow.o $(BUILD)/tools/main.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_FLAGS) $(LDFLAGS) -Wl,--wrap=emul_rdtsc -o $@ $^ $(LIBS)
+
+$(BUILD)/planted/foreign: $(BUILD)/tests/planted/foreign.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/planted/extra.o: tests/guests/count/main.c
 	@mkdir -p $(@D)

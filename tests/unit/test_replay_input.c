@@ -12,8 +12,10 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <unistd.h>
 
+#include "recorder/maker.h"
 #include "recorder/trace.h"
 #include "replayer/input.h"
 #include "vmm/decode/insn.h"
@@ -73,7 +75,7 @@ static const struct event story[] = {
 };
 #define EVENTS (sizeof(story) / sizeof(story[0]))
 
-static void write_story(const char *path, size_t events)
+static void write_story(const char *path, size_t events, const char *maker)
 {
 	struct trace_meta meta = { .writer = "test" };
 	struct trace_writer *w;
@@ -82,6 +84,7 @@ static void write_story(const char *path, size_t events)
 	struct vm *vm;
 	size_t i;
 
+	strcpy(meta.host_maker, maker);
 	vm_config_init(&meta.config);
 	meta.config.memory = VM_MEMORY_MIN;
 	assert_int_equal(vm_create(&vm, &meta.config, &err), 0);
@@ -93,7 +96,7 @@ static void write_story(const char *path, size_t events)
 	vm_destroy(vm);
 }
 
-static struct fixture *start(size_t events)
+static struct fixture *start_by(size_t events, const char *maker)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct replay_input_options options = { .clock = &f->clock, .tsc_offset = &f->tsc_offset };
@@ -105,11 +108,16 @@ static struct fixture *start(size_t events)
 	close(fd);
 	unlink(f->path);
 	f->clock = (struct clock){ .ns_per_insn = 1, .ns_per_fault = 10 };
-	write_story(f->path, events);
+	write_story(f->path, events, maker);
 	assert_int_equal(trace_reader_open(&f->reader, f->path, NULL), 0);
 	assert_int_equal(replay_input_create(&f->in, f->reader, &options, NULL), 0);
 	replay_input_plugs(f->in, &f->input, &f->observer);
 	return f;
+}
+
+static struct fixture *start(size_t events)
+{
+	return start_by(events, "");
 }
 
 static int set_up(void **state)
@@ -332,13 +340,51 @@ static void test_truncated_trace(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* A divergence on another maker's processor says that this may be why; on the same maker's, or where none is named, it does not. */
+static void test_likely_cause(void **state)
+{
+	char here[sizeof(((struct trace_meta *)0)->host_maker)], words[64];
+	const char *const makers[] = { "Foreign", here, "" };
+	const struct replay_divergence *d;
+	struct vm_error err;
+
+	(void)state;
+	host_cpu_maker(here, sizeof(here));
+	assert_string_not_equal(here, "");
+	snprintf(words, sizeof(words), "recorded on Foreign, this host is %s:", here);
+	for (unsigned i = 0; i < 3; i++) {
+		struct fixture *f = start_by(EVENTS, makers[i]);
+		void *fixture = f;
+
+		assert_string_equal(trace_reader_meta(f->reader)->host_maker, makers[i]);
+		/* also after a seek, which forgets the divergence before */
+		for (unsigned n = 0; n < 2; n++) {
+			assert_int_equal(replay_input_seek(f->in, n, NULL), 0);
+			assert_false(tell(f, n + 1));
+			d = replay_input_divergence(f->in);
+			assert_true(d->diverged);
+			assert_int_equal(replay_input_fail(f->in, &err), -EBADMSG);
+			assert_non_null(strstr(err.text, d->what));
+			if (i) {
+				assert_string_equal(d->cause, "");
+				assert_null(strstr(err.text, "cause"));
+			} else {
+				assert_memory_equal(d->cause, words, strlen(words));
+				assert_non_null(strstr(err.text, d->cause));
+			}
+		}
+		tear_down(&fixture);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_the_whole_story),        cmocka_unit_test(test_each_column_is_compared),
-		TEST(test_blob_is_compared),       TEST(test_wrong_accesses_get_ones),
-		TEST(test_running_past_an_event),  TEST(test_halting_for_nothing),
-		TEST(test_going_on_after_the_end), cmocka_unit_test(test_truncated_trace),
+		TEST(test_the_whole_story),          cmocka_unit_test(test_each_column_is_compared),
+		TEST(test_blob_is_compared),         TEST(test_wrong_accesses_get_ones),
+		TEST(test_running_past_an_event),    TEST(test_halting_for_nothing),
+		TEST(test_going_on_after_the_end),   cmocka_unit_test(test_truncated_trace),
+		cmocka_unit_test(test_likely_cause),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
