@@ -64,13 +64,19 @@ static inline uint64_t less(uint64_t a, uint64_t b)
 static inline void stamp_end(struct probe *p, uint64_t end, uint64_t now)
 {
 	const struct meter *m = p->meter;
-	uint64_t inside = meter_inside(m) - p->run_inside;
+	uint64_t inside = meter_inside(m) - p->run_inside, guest = less(end - p->run_start, inside + m->fault);
 
 	p->engine += now - p->run_start;
 	p->engine_inside += inside;
 	p->fault += m->fault;
 	p->callout += now - end;
-	p->guest += less(end - p->run_start, inside + m->fault);
+	if (unlikely(p->ahead)) {
+		uint64_t back = p->ahead < guest ? p->ahead : guest;
+
+		p->ahead -= back;
+		guest -= back;
+	}
+	p->guest += guest;
 	p->classified = now;
 	p->classified_inside = meter_inside(m);
 }
@@ -91,8 +97,10 @@ void probe_guest_pause(struct probe *p)
 	if (p->timed) {
 		uint64_t now = p->meter->exit_at ? p->meter->exit_at : __rdtsc();
 
-		if (now < p->run_start) /* which may be a guess */
-			now = p->run_start;
+		if (unlikely(now < p->run_start)) { /* which was a guess: the guest will have run so much less, the emulation takes what it takes */
+			p->ahead += p->run_start - now;
+			p->run_start = p->last_end = now;
+		}
 		stamp_end(p, now, now);
 		p->light = true;
 	}

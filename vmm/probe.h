@@ -10,7 +10,7 @@
  * No clock is read unless the observer wants costs.
  *
  * Three readings of the clock can take as long as a light emulation. So telling of one is timed now and then only, and taken to be as long between; what it
- * took more, or less, is in the guest phase of the event after it.
+ * took more, or less, is in the guest phases of the events after it, and never in an emulation.
  */
 #ifndef RINGSIDE_VMM_PROBE_H
 #define RINGSIDE_VMM_PROBE_H
@@ -25,6 +25,7 @@ struct probe {
 	bool light;           /* what is emulated was begun by probe_guest_pause() */
 	uint8_t untimed;      /* light events since one whose telling was timed */
 	uint64_t tell_cycles; /* what that takes */
+	uint64_t ahead;       /* by which guesses of it were too long, and the guest phases told so far */
 	uint64_t last_end;    /* cycles when the previous event was done */
 	uint64_t run_start;   /* cycles when the engine was entered */
 	uint64_t classified;  /* cycles when the present exit was classified */
