@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "vmm/bug.h"
-#include "vmm/reserve.h"
+#include "vmm/digest.h"
 #include "vmm/snapshot.h"
 
 #define PAGES_A_TURN 256  /* stored before the ring of events is looked at again */
@@ -88,7 +88,7 @@ static void free_copies(struct checkpoints *k)
 {
 	for (size_t i = 0; k->copy && i < k->taken.count; i++)
 		free(k->copy[k->taken.page[i]]);
-	release(k->copy, k->pages * sizeof(*k->copy));
+	free(k->copy);
 }
 
 void checkpoints_destroy(struct checkpoints *k)
@@ -97,7 +97,7 @@ void checkpoints_destroy(struct checkpoints *k)
 		return;
 	vm_before_write(k->vm, NULL, NULL);
 	free_copies(k);
-	release((void *)k->hold, k->pages);
+	free((void *)k->hold);
 	free(k->taken.page);
 	free(k->taken.devices);
 	free(k->owed);
@@ -123,8 +123,8 @@ int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget, uint
 	k->floor = budget ? TRACE_CHECKPOINT_LEAST : TRACE_CHECKPOINT_FLOOR;
 	k->pages = vm_ram_size(vm) / PAGE_BYTES;
 	k->owed = calloc(k->pages, 1);
-	k->hold = reserve(k->pages);
-	k->copy = reserve(k->pages * sizeof(*k->copy));
+	k->hold = calloc(k->pages, sizeof(*k->hold));
+	k->copy = calloc(k->pages, sizeof(*k->copy));
 	k->taken.page = malloc(k->pages * sizeof(*k->taken.page));
 	k->taken.devices = malloc(VM_INPUT_STATE_MAX);
 	k->written = malloc(k->pages * sizeof(*k->written));
@@ -168,32 +168,34 @@ static bool known_grow(struct checkpoints *k)
 	return true;
 }
 
-/* The number of these contents; *is_new when it is their first. 0 when memory, or numbers, are out. */
-static uint32_t content_of(struct checkpoints *k, const uint8_t *bytes, bool *is_new)
+/* Where the page's contents are known, or get next_content for their number, unless numbers are out: then that is 0. *is_new: they do. NULL: no memory. */
+static const struct known *know(struct checkpoints *k, const uint8_t *page, bool *is_new)
 {
 	uint8_t hash[RUN_HASH_BYTES];
 	struct known *slot;
 
 	if ((k->known_count + 1) * 2 > k->known_room && !known_grow(k))
-		return 0;
-	run_hash(bytes, 1, hash);
+		return NULL;
+	run_hash(page, 1, hash);
 	slot = known_slot(k->known, k->known_room, hash);
-	*is_new = !slot->content;
+	*is_new = !slot->content && k->next_content <= PAGE_CONTENT_MAX;
 	if (*is_new) {
-		if (k->next_content > PAGE_CONTENT_MAX)
-			return 0;
 		memcpy(slot->hash, hash, sizeof(hash));
-		slot->content = (uint32_t)k->next_content++;
+		slot->content = (uint32_t)k->next_content;
 		k->known_count++;
 	}
-	return slot->content;
+	return slot;
 }
 
-static bool is_zero(const uint8_t *page)
+/* The number of these contents; *is_new when it is their first. 0 when memory, or numbers, are out. */
+static uint32_t content_of(struct checkpoints *k, const uint8_t *bytes, bool *is_new)
 {
-	static const uint8_t zero[PAGE_BYTES];
+	const struct known *known = know(k, bytes, is_new);
 
-	return !memcmp(page, zero, PAGE_BYTES);
+	if (!known)
+		return 0;
+	k->next_content += *is_new;
+	return known->content;
 }
 
 /* ---- the vCPU's thread -------------------------------------------------------------------------------------- */
@@ -408,7 +410,7 @@ static int store_page(struct checkpoints *k, struct db *db, struct codec *codec,
 
 	if (!list_room(k) || !fetch_page(k, page, bytes))
 		return no_memory(err);
-	if (!is_zero(bytes)) {
+	if (!all_zero(bytes, PAGE_BYTES)) {
 		content = content_of(k, bytes, &is_new);
 		if (!content)
 			return no_memory(err);
@@ -469,18 +471,10 @@ static bool know_first(struct checkpoints *k, struct vm *vm, const struct checkp
 {
 	for (size_t i = 0; i < first->runs; i++) {
 		for (uint32_t j = 0; j < first->run[i].count; j++, k->next_content++) {
-			uint8_t hash[RUN_HASH_BYTES];
-			struct known *slot;
+			bool is_new;
 
-			if ((k->known_count + 1) * 2 > k->known_room && !known_grow(k))
+			if (!know(k, vm_ram(vm) + (first->run[i].first + j) * PAGE_BYTES, &is_new))
 				return false;
-			run_hash(vm_ram(vm) + (first->run[i].first + j) * PAGE_BYTES, 1, hash);
-			slot = known_slot(k->known, k->known_room, hash);
-			if (slot->content)
-				continue;
-			memcpy(slot->hash, hash, sizeof(hash));
-			slot->content = (uint32_t)k->next_content;
-			k->known_count++;
 		}
 	}
 	return true;

@@ -39,6 +39,7 @@
 #include "recorder/trace.h"
 #include "vmm/bug.h"
 #include "vmm/debug.h"
+#include "vmm/digest.h"
 #include "vmm/reserve.h"
 #include "vmm/snapshot.h"
 
@@ -610,13 +611,6 @@ static int start_thread(struct trace_writer *w, struct vm_error *err)
 
 /* ---- Creating ---------------------------------------------------------------------------------------------- */
 
-static bool is_zero(const uint8_t *page)
-{
-	static const uint8_t zero[PAGE_BYTES];
-
-	return !memcmp(page, zero, PAGE_BYTES);
-}
-
 static void add_to_runs(struct checkpoint *cp, uint64_t page)
 {
 	struct page_run *run = cp->runs ? &cp->run[cp->runs - 1] : NULL;
@@ -643,7 +637,7 @@ static int find_runs(struct trace_writer *w, struct vm *vm, struct checkpoint *c
 	}
 	count = vm_used_pages(vm, used);
 	for (i = 0; i < count; i++) {
-		if (is_zero(ram + used[i] * PAGE_BYTES))
+		if (all_zero(ram + used[i] * PAGE_BYTES, PAGE_BYTES))
 			continue;
 		digest_page(w->digest, used[i], ram + used[i] * PAGE_BYTES);
 		add_to_runs(cp, used[i]);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "vmm/bug.h"
+#include "vmm/digest.h"
 #include "vmm/snapshot.h"
 
 #define PAGE_BYTES 4096u
@@ -102,13 +103,6 @@ static int64_t make(struct moments *m, const uint8_t *bytes)
 	return -(int64_t)i - 1;
 }
 
-static bool is_zero(const uint8_t *page)
-{
-	static const uint8_t zero[PAGE_BYTES];
-
-	return !memcmp(page, zero, PAGE_BYTES);
-}
-
 /* Give every written page its version. False: out of memory, and some are UNKNOWN. */
 static bool sync(struct moments *m)
 {
@@ -122,7 +116,7 @@ static bool sync(struct moments *m)
 		if (*now < 0 && !memcmp(m->made[-*now - 1].bytes, bytes, PAGE_BYTES))
 			continue; /* touched and the same */
 		unref(m, *now);
-		*now = is_zero(bytes) ? 0 : make(m, bytes);
+		*now = all_zero(bytes, PAGE_BYTES) ? 0 : make(m, bytes);
 		ok &= *now != UNKNOWN;
 	}
 	return ok;

@@ -33,8 +33,8 @@ bool tool_parse_size(const char *text, uint64_t *out);
 /* "100000000", "100M", "2G": here K, M, G are powers of 1000, because instructions are counted, not bytes. */
 bool tool_parse_count(const char *text, uint64_t *out);
 
-/* A trace that is to be run again. Where that may not go well, being on another maker's processor, stderr says so. */
 struct trace_reader;
+/* A trace that is to be run again. Where that may not go well, being on another maker's processor, stderr says so. */
 int tool_open_replay(struct trace_reader **out, const char *path, struct vm_error *err);
 
 /* What a stopped guest means for our exit status. */

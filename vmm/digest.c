@@ -20,3 +20,11 @@ struct digest128 digest128(const void *data, size_t len)
 	memcpy(out.bytes, canonical.digest, sizeof(out.bytes));
 	return out;
 }
+
+bool all_zero(const void *data, size_t len)
+{
+	uint64_t head;
+
+	memcpy(&head, data, sizeof(head));
+	return head == 0 && memcmp(data, (const uint8_t *)data + sizeof(head), len - sizeof(head)) == 0;
+}

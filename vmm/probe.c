@@ -154,17 +154,16 @@ static void tell_cost(struct probe *p, const struct event *ev, uint64_t emulated
 /* When the observer has been told, which began at `emulated`. */
 static uint64_t told_at(struct probe *p, uint64_t emulated)
 {
-	uint64_t now, took;
+	uint64_t now, took, most = 2 * p->tell_cycles + TELL_GROWTH;
 
-	if (p->light && p->untimed++ < TELL_UNTIMED)
+	if (!p->light)
+		return __rdtsc();
+	if (p->untimed++ < TELL_UNTIMED)
 		return emulated + p->tell_cycles;
 	now = __rdtsc();
-	if (p->light) {
-		p->untimed = 0;
-		took = now - emulated;
-		p->tell_cycles = took < 2 * p->tell_cycles + TELL_GROWTH ? (p->tell_cycles + took) / 2
-		                                                         : 2 * p->tell_cycles + TELL_GROWTH;
-	}
+	took = now - emulated;
+	p->untimed = 0;
+	p->tell_cycles = took < most ? (p->tell_cycles + took) / 2 : most;
 	return now;
 }
 

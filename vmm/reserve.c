@@ -24,6 +24,6 @@ void *reserve_low(size_t bytes)
 
 void release(void *p, size_t bytes)
 {
-	if (p && bytes)
+	if (p)
 		munmap(p, bytes);
 }

@@ -182,19 +182,11 @@ void ram_clear_code(struct ram *r, uint64_t page_gpa)
 		r->code[page_gpa >> PAGE_SHIFT] = 0;
 }
 
-static bool page_is_zero(const uint8_t *p)
-{
-	uint64_t head;
-
-	memcpy(&head, p, sizeof(head));
-	return head == 0 && memcmp(p, p + sizeof(head), PAGE_SIZE - sizeof(head)) == 0;
-}
-
 static uint64_t page_contribution(const struct ram *r, uint64_t page)
 {
 	const uint8_t *p = r->host + (page << PAGE_SHIFT);
 
-	return page_is_zero(p) ? 0 : digest64(p, PAGE_SIZE, page);
+	return all_zero(p, PAGE_SIZE) ? 0 : digest64(p, PAGE_SIZE, page);
 }
 
 /* The first page from `page` on with this dirty bit; r->pages. Most of a big memory is clean: eight pages a look. */

@@ -32,8 +32,8 @@ struct ram {
 	uint64_t pages;
 	uint64_t *code; /* a page's code bitmap: bit i = its 64-byte chunk i holds decoded code */
 	uint8_t *dirty; /* RAM_DIRTY_* bits: who has not yet heard that a page was written */
-	void (*before_write)(void *self,
-	                     uint64_t page); /* NULL, or called before the first write to a page whose RAM_DIRTY_SAVED is clear */
+	/* NULL, or called before a write to a page whose RAM_DIRTY_SAVED is clear */
+	void (*before_write)(void *self, uint64_t page);
 	void *before_write_self;
 	uint64_t *page_hash; /* a page's contribution to the digest */
 	uint64_t digest;
