@@ -671,12 +671,13 @@ struct row_walk {
 /* The present sample is the seen-th smallest of its row, and that is one of 1, the ranks and the last. */
 static void row_take(struct profile_row *row, uint32_t cost, struct row_walk *w)
 {
-	const uint64_t ranks[] = { rank(50, row->count), rank(95, row->count), rank(99, row->count), row->count };
-	uint32_t *const figures[] = { &row->p50, &row->p95, &row->p99, &row->max };
+	const uint64_t ranks[] = { rank(25, row->count), rank(50, row->count), rank(95, row->count),
+		                   rank(99, row->count), row->count };
+	uint32_t *const figures[] = { &row->p25, &row->p50, &row->p95, &row->p99, &row->max };
 
 	if (w->seen == 1)
 		row->min = cost;
-	for (int i = 3; i >= 0; i--) {
+	for (int i = 4; i >= 0; i--) {
 		if (w->seen == ranks[i])
 			*figures[i] = cost;
 		if (w->seen < ranks[i])

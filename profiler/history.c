@@ -82,6 +82,7 @@ static int add_rows(struct history_run *run, struct profile *p, enum profile_by 
 			if (id.text[c][0])
 				used += (size_t)snprintf(row->name + used, sizeof(row->name) - used, " %s", id.text[c]);
 		row->count = t.rows[i].count;
+		row->p25 = t.rows[i].p25;
 		row->p50 = t.rows[i].p50;
 	}
 	profile_table_free(&t);
@@ -134,9 +135,10 @@ static char *run_pack(const struct history_run *run)
 	cJSON_AddBoolToObject(root, "costs_ok", run->costs_ok);
 	rows = cJSON_AddObjectToObject(root, "rows");
 	for (size_t i = 0; i < run->row_count; i++) {
-		const double figures[2] = { (double)run->rows[i].count, run->rows[i].p50 };
+		const struct history_row *row = &run->rows[i];
+		const double figures[3] = { (double)row->count, row->p50, row->p25 };
 
-		cJSON_AddItemToObject(rows, run->rows[i].name, cJSON_CreateDoubleArray(figures, 2));
+		cJSON_AddItemToObject(rows, row->name, cJSON_CreateDoubleArray(figures, 3));
 	}
 	text = cJSON_PrintUnformatted(root);
 	cJSON_Delete(root);
@@ -172,12 +174,14 @@ static bool get_number(const cJSON *root, const char *name, uint64_t *out)
 static bool unpack_row(const cJSON *item, struct history_row *row)
 {
 	const cJSON *count = cJSON_GetArrayItem(item, 0), *p50 = cJSON_GetArrayItem(item, 1);
+	const cJSON *p25 = cJSON_GetArrayItem(item, 2);
 
-	if (!cJSON_IsArray(item) || !item->string || !number_ok(count) || !number_ok(p50))
+	if (!cJSON_IsArray(item) || !item->string || !number_ok(count) || !number_ok(p50) || (p25 && !number_ok(p25)))
 		return false;
 	report_clean(row->name, sizeof(row->name), item->string);
 	row->count = (uint64_t)count->valuedouble;
 	row->p50 = p50->valuedouble;
+	row->p25 = p25 ? p25->valuedouble : 0;
 	return true;
 }
 

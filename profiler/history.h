@@ -17,7 +17,7 @@
 struct history_row {
 	char name[HISTORY_ROW_NAME]; /* "insn out pio" */
 	uint64_t count;
-	double p50; /* cycles */
+	double p25, p50; /* cycles; p25 is 0 where an older release added the run */
 };
 
 struct history_run {

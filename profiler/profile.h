@@ -110,8 +110,8 @@ enum profile_facet profile_by_facet(enum profile_by by);
 #define PROFILE_COLUMN_SIZE 96
 
 struct profile_row {
-	uint32_t cell, order;             /* for profile_row_id() and the sort */
-	uint32_t min, p50, p95, p99, max; /* nearest rank: the smallest cost that at least p % do not exceed */
+	uint32_t cell, order;                  /* for profile_row_id() and the sort */
+	uint32_t min, p25, p50, p95, p99, max; /* nearest rank: the smallest cost that at least p % do not exceed */
 	uint64_t count;
 	uint64_t total, mean;    /* cycles */
 	uint64_t phases[PH_MAX]; /* the same, apart; those before PH_OWN are 0 */

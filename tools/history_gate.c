@@ -45,7 +45,7 @@ static struct changes gate_counts(const struct history_run *before, const struct
 struct costs {
 	size_t olds, news, rows; /* runs of each */
 	const char **name;
-	double *median;                       /* rows times runs, the old first */
+	double *median, *quartile;            /* rows times runs, the old first */
 	double *p;                            /* of each row */
 	double factor[2 * HISTORY_GATE_RUNS]; /* of each run */
 	const struct history_run *run[2 * HISTORY_GATE_RUNS];
@@ -61,8 +61,8 @@ static size_t take_runs(struct costs *c, const struct history_run *const *runs, 
 	return n;
 }
 
-/* The row's medians in all runs; false where one has too few. */
-static bool row_medians(const struct costs *c, const char *name, double *median)
+/* The row's medians and lower quartiles in all runs; false where one has too few. */
+static bool row_costs(const struct costs *c, const char *name, double *median, double *quartile)
 {
 	for (size_t i = 0; i < c->olds + c->news; i++) {
 		const struct history_row *row = history_row_find(c->run[i], name);
@@ -70,6 +70,7 @@ static bool row_medians(const struct costs *c, const char *name, double *median)
 		if (!row || row->count < COUNT_MIN)
 			return false;
 		median[i] = row->p50;
+		quartile[i] = row->p25;
 	}
 	return true;
 }
@@ -82,13 +83,14 @@ static int take_rows(struct costs *c, struct alike *alike)
 
 	c->name = calloc(like->row_count + 1, sizeof(*c->name));
 	c->median = calloc((like->row_count + 1) * runs, sizeof(*c->median));
+	c->quartile = calloc((like->row_count + 1) * runs, sizeof(*c->quartile));
 	c->p = calloc(like->row_count + 1, sizeof(*c->p));
-	if (!c->name || !c->median || !c->p)
+	if (!c->name || !c->median || !c->quartile || !c->p)
 		return -1;
 	for (size_t i = 0; !rc && i < like->row_count; i++) {
 		double *median = c->median + c->rows * runs;
 
-		if (!row_medians(c, like->rows[i].name, median))
+		if (!row_costs(c, like->rows[i].name, median, c->quartile + c->rows * runs))
 			continue;
 		c->name[c->rows++] = like->rows[i].name;
 		rc = alike_add(alike, median);
@@ -104,19 +106,35 @@ static double middle(const double *values, size_t n)
 	return n ? stats_median(copy, n) : 0;
 }
 
-/* Chance alone, for each row: 1 where the new runs are not dearer by as much as matters. */
+/* Are the new runs dearer by as much as matters? The runs' factors are taken out of the figures. */
+static bool dearer(const struct costs *c, double *figure, double effect)
+{
+	for (size_t i = 0; i < c->olds + c->news; i++)
+		figure[i] /= c->factor[i];
+	return middle(figure + c->olds, c->news) >= middle(figure, c->olds) * (1 + effect);
+}
+
+/* A run that an older release added has no quartiles. */
+static bool all_there(const double *figure, size_t n)
+{
+	while (n && figure[n - 1] > 0)
+		n--;
+	return !n;
+}
+
+/* Chance alone, for each row: 1 where the new runs are not dearer, in the lower quartile as well (compare_rows.c: a busy host makes some events dearer). */
 static void test_rows(struct costs *c, double effect)
 {
-	for (size_t r = 0; r < c->rows; r++) {
-		double *median = c->median + r * (c->olds + c->news);
-		struct mann_whitney mw;
+	size_t runs = c->olds + c->news;
 
-		for (size_t i = 0; i < c->olds + c->news; i++)
-			median[i] /= c->factor[i];
-		mw = stats_mann_whitney_exact(median, c->olds, median + c->olds, c->news);
-		c->p[r] = mw.superiority > 0.5 ? mw.p : 1;
-		if (middle(median + c->olds, c->news) < middle(median, c->olds) * (1 + effect))
-			c->p[r] = 1;
+	for (size_t r = 0; r < c->rows; r++) {
+		double *median = c->median + r * runs, *quartile = c->quartile + r * runs;
+		bool moved = dearer(c, median, effect);
+		struct mann_whitney mw = stats_mann_whitney_exact(median, c->olds, median + c->olds, c->news);
+
+		if (all_there(quartile, runs))
+			moved &= dearer(c, quartile, effect);
+		c->p[r] = moved && mw.superiority > 0.5 ? mw.p : 1;
 	}
 }
 
@@ -172,6 +190,7 @@ static int gate_costs(const struct history_gate *g, size_t *slower)
 	alike_free(&alike);
 	free(c.name);
 	free(c.median);
+	free(c.quartile);
 	free(c.p);
 	return rc;
 }

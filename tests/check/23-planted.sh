@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "$0")/../.."
 . tests/check/lib.sh
 planted=$BUILD/planted
-deals=50 pool=64 side=8 slow=80
+deals=50 pool=64 side=12 slow=120
 RANDOM=${SEED:-1}
 [ -z "${RINGSIDE_QUICK-}" ] || deals=0 pool=0 slow=1000
 # json EXPRESSION: of the comparison made last, whose gist is shown otherwise
@@ -28,7 +28,7 @@ compare() {
 	"$RINGSIDE" compare --format json "${more[@]}" "${args[@]:2:2*(side-1)}" "${args[@]:2*(side+1)}" "${args[1]}" "${args[2*side+1]}" >"$scratch/out" 2>"$scratch/err"
 }
 
-# ---- a handler that is a fifth slower, taken in turn with one that is not
+# ---- a handler that is slower by half or so, taken in turn with one that is not
 for i in $(seq $side); do
 	RINGSIDE_SLOW=0 record "$planted/ringside" "usual.$i" "$BUILD/guests/storm.elf" --append events=20000
 	RINGSIDE_SLOW=$slow record "$planted/ringside" "slow.$i" "$BUILD/guests/storm.elf" --append events=20000

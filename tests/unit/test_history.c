@@ -92,6 +92,7 @@ static void what_is_added_comes_back(void **state)
 		assert_int_equal(history_row_find(r, "insn hlt fault")->count, 10);
 		assert_int_equal(history_row_find(r, "insn in pio")->count, 20);
 		assert_int_equal(history_row_find(r, "insn in pio")->p50, 100 + i);
+		assert_int_equal(history_row_find(r, "insn in pio")->p25, 100 + i);
 		assert_int_equal(history_row_find(r, "port 3fd read uart line status pio")->count, 20);
 		assert_null(history_row_find(r, "insn out pio"));
 		assert_true(history_same_series(r, &h.runs[0]));
