@@ -204,13 +204,14 @@ static void close_bench(struct bench *b)
 	free(b->to);
 }
 
-static int open_bench(struct bench *b, bool faults)
+static int open_bench(struct bench *b, unsigned what)
 {
-	memset(b, 0, sizeof(*b));
+	*b = (struct bench){ .perf_fd = -1 };
 	b->from = malloc(COPY_LARGE);
 	b->to = malloc(COPY_LARGE);
-	b->can_fault = faults && open_faults(b);
-	prepare_perf(b);
+	b->can_fault = (what & CALIBRATE_FAULTS) && open_faults(b);
+	if (what & CALIBRATE_PERF)
+		prepare_perf(b);
 	if (!b->from || !b->to) {
 		close_bench(b);
 		return -ENOMEM;
@@ -262,13 +263,13 @@ static const char *missing(const struct bench *b, enum need need)
 	return NULL;
 }
 
-int calibrate(struct calibration *out, unsigned samples, bool faults)
+int calibrate(struct calibration *out, unsigned samples, unsigned what)
 {
 	uint32_t *room = malloc(samples * sizeof(*room));
 	struct bench b;
 
 	memset(out, 0, sizeof(*out));
-	if (!room || open_bench(&b, faults)) {
+	if (!room || open_bench(&b, what)) {
 		free(room);
 		return -ENOMEM;
 	}
@@ -292,7 +293,7 @@ bool calibrate_fault(struct calibrated *out, unsigned op, unsigned samples)
 	bool faults;
 
 	*out = (struct calibrated){ .key = op_name((enum op)op), .title = op_name((enum op)op), .samples = samples };
-	if (!room || open_bench(&b, true)) {
+	if (!room || open_bench(&b, CALIBRATE_FAULTS)) {
 		free(room);
 		return false;
 	}
@@ -304,12 +305,12 @@ bool calibrate_fault(struct calibrated *out, unsigned op, unsigned samples)
 	return faults;
 }
 
-void calibrate_meta(struct trace_meta *meta, unsigned samples)
+void calibrate_meta(struct trace_meta *meta, unsigned samples, unsigned what)
 {
 	struct calibration c;
 
 	meta->host_cost_count = 0;
-	if (calibrate(&c, samples, meta->config.trap == TRAP_FAULT))
+	if (calibrate(&c, samples, what))
 		return;
 	for (unsigned i = 0; i < c.count; i++) {
 		const struct calibrated *one = &c.list[i];

@@ -24,11 +24,14 @@ struct calibration {
 	unsigned count;
 };
 
-/* samples: 1..CALIBRATE_SAMPLES_MAX of each. faults: really fault, too. 0 or -ENOMEM. */
-int calibrate(struct calibration *out, unsigned samples, bool faults);
+/* What not everybody wants measured: a process that faults meets signals, and opening and closing a counter can take the kernel 25 ms. */
+enum { CALIBRATE_FAULTS = 1, CALIBRATE_PERF = 2, CALIBRATE_ALL = CALIBRATE_FAULTS | CALIBRATE_PERF };
+
+/* samples: 1..CALIBRATE_SAMPLES_MAX of each. what: CALIBRATE_* bits. 0 or -ENOMEM. */
+int calibrate(struct calibration *out, unsigned samples, unsigned what);
 /* A fault of one instruction, from it to its handler and back (vmm/engine/hardfault.h). False when it stays a call-out. */
 bool calibrate_fault(struct calibrated *out, unsigned op, unsigned samples);
-/* For a trace's header: those that could be measured; faults where the recording has them (TRAP_FAULT), so that no other meets a signal. */
-void calibrate_meta(struct trace_meta *meta, unsigned samples);
+/* For a trace's header: those that could be measured. */
+void calibrate_meta(struct trace_meta *meta, unsigned samples, unsigned what);
 
 #endif

@@ -164,7 +164,7 @@ static int run_calibrate(const struct calibrate_cli *cli)
 		return tool_error(TOOL_USAGE, "--samples %s: must be 1 to %u", cli->samples, CALIBRATE_SAMPLES_MAX);
 	if (options_choice(cli->format, "text", "json") < 0)
 		return tool_error(TOOL_USAGE, "--format %s: must be text or json", cli->format);
-	if (calibrate(&c, (unsigned)samples, true))
+	if (calibrate(&c, (unsigned)samples, CALIBRATE_ALL))
 		return tool_error(TOOL_HOST, "out of memory");
 	hz = host_tsc_hz(&begin);
 	each = cli->samples ? (unsigned)samples : INSN_SAMPLES_DEFAULT;

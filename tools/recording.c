@@ -12,9 +12,17 @@
 #include "tools/tool.h"
 #include "vmm/emul/emul.h"
 
-static void fill_meta(struct trace_meta *meta, const struct session *s, const char *command_line,
+/* Faults where the recording has them, the counters where it reads them. */
+static unsigned calibrated(const struct recording_options *o, const struct vm_config *config)
+{
+	return (config->trap == TRAP_FAULT ? CALIBRATE_FAULTS : 0) | (o->machine->perf ? CALIBRATE_PERF : 0);
+}
+
+static void fill_meta(struct trace_meta *meta, const struct session *s, const struct recording_options *o,
                       const struct vm_config *config)
 {
+	const char *command_line = o->command_line ? o->command_line : o->machine->append;
+
 	memset(meta, 0, sizeof(*meta));
 	meta->format_version = TRACE_FORMAT_VERSION;
 	snprintf(meta->writer, sizeof(meta->writer), "ringside %s", RINGSIDE_VERSION);
@@ -27,7 +35,7 @@ static void fill_meta(struct trace_meta *meta, const struct session *s, const ch
 	meta->created = time(NULL);
 	host_cpu_name(meta->host, sizeof(meta->host));
 	host_cpu_maker(meta->host_maker, sizeof(meta->host_maker));
-	calibrate_meta(meta, CALIBRATE_BRIEF);
+	calibrate_meta(meta, CALIBRATE_BRIEF, calibrated(o, config));
 	meta->tsc_hz = host_tsc_hz(&s->opened);
 }
 
@@ -65,7 +73,7 @@ int recording_open(struct recording *r, const struct recording_options *o, struc
 	*r = (struct recording){ .path = o->path ? o->path : RECORDING_TRACE, .session = s };
 	if (!parse_budget(o->budget, &options.checkpoint_budget))
 		return tool_error(TOOL_USAGE, "--checkpoint-budget %s: must be a percentage, 0 to 1000", o->budget);
-	fill_meta(&meta, s, o->command_line ? o->command_line : o->machine->append, config);
+	fill_meta(&meta, s, o, config);
 	rc = trace_writer_create(&r->writer, r->path, &meta, s->vm, &options, &err);
 	if (rc == -EEXIST)
 		return tool_error(TOOL_USAGE, "%s: exists already; --force replaces it, -o names another", r->path);

@@ -16,6 +16,7 @@ tail -n 1 "$tmp/record.err" >"$tmp/record.json"
 ok "the closing line is JSON" json '.format == "ringside-run" and .icount > 0 and .trace.complete' "$tmp/record.json"
 ok "perf says where each figure is from" json '(.perf | length) == 7 and all(.perf[]; .source == "unavailable" and .why != "" or .value >= 0)' "$tmp/record.json"
 ok "perf adds up over the layers" json 'all(.perf[] | select(.source != "unavailable"); .value == .guest + .vmm + .device + .log)' "$tmp/record.json"
+ok "the trace has what one reading takes" json 'any(.trace.host_costs[]; .name == "perf_read")' <("$RINGSIDE" profile --format json "$trace")
 ok "perf says what reading took" json '.perf_reads > 1000 and .perf_read_ns > 0' "$tmp/record.json"
 ok "the guest's layer has most of the time" json 'all(.perf[] | select(.name == "task-clock-ns"); .guest * 2 > .value)' "$tmp/record.json"
 
