@@ -23,6 +23,7 @@
 #include "recorder/states.h"
 #include "recorder/trace.h"
 #include "vmm/bug.h"
+#include "vmm/decode/insn.h"
 #include "vmm/digest.h"
 #include "vmm/snapshot.h"
 
@@ -399,6 +400,7 @@ struct decoded {
 	struct event *event;
 	uint32_t *async;
 	uint32_t asyncs;
+	uint32_t strings_end; /* behind the last one that is string I/O */
 	void *blob;
 };
 
@@ -443,10 +445,13 @@ static int decode(const struct trace_reader *r, struct codec *codec, size_t numb
 		return bad_seq(r, err, DB_EVENTS, ref->seq, why);
 	d->number = number;
 	d->count = head.count;
-	d->asyncs = 0;
-	for (i = 0; i < d->count; i++)
+	d->asyncs = d->strings_end = 0;
+	for (i = 0; i < d->count; i++) {
 		if (is_async(d->event[i].kind))
 			d->async[d->asyncs++] = i;
+		if (d->event[i].op == OP_INS || d->event[i].op == OP_OUTS)
+			d->strings_end = i + 1;
+	}
 	return 0;
 }
 
@@ -669,14 +674,23 @@ int trace_cursor_next(struct trace_cursor *c, struct event *ev, struct event_cos
 	return 1;
 }
 
-int trace_cursor_peek(struct trace_cursor *c, struct event *ev, struct vm_error *err)
+#define PEEK_AHEAD 3 /* events: another processor has decoded them */
+
+int trace_cursor_peek(struct trace_cursor *c, const struct event **ev, struct vm_error *err)
 {
 	int rc = at_event(c, err);
 
 	if (rc <= 0)
 		return rc;
-	*ev = c->now.event[c->pos];
+	*ev = &c->now.event[c->pos];
+	__builtin_prefetch(*ev + PEEK_AHEAD);
 	return 1;
+}
+
+void trace_cursor_pass(struct trace_cursor *c)
+{
+	if (at_event(c, NULL) > 0)
+		c->pos++;
 }
 
 uint64_t trace_cursor_async_icount(struct trace_cursor *c)
@@ -688,6 +702,11 @@ uint64_t trace_cursor_async_icount(struct trace_cursor *c)
 	while (c->async < d->asyncs && d->async[c->async] < c->pos)
 		c->async++;
 	return c->async < d->asyncs ? d->event[d->async[c->async]].icount : c->r->chunk[c->chunk].last_icount;
+}
+
+bool trace_cursor_no_strings(struct trace_cursor *c)
+{
+	return at_event(c, NULL) > 0 && c->pos >= c->now.strings_end;
 }
 
 /* The first chunk for which `key(chunk) >= at` does not hold is before the one returned: the last chunk that begins

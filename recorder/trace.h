@@ -162,11 +162,14 @@ void trace_cursor_close(struct trace_cursor *c);
 /* The next event: 1 and *ev filled (blob borrowed until the next call), 0 at the end of the trace, or a negative errno.
  * cost may be NULL; when the trace's cost columns are absent or damaged it is zeroed and trace_cursor_costs_ok() is false. */
 int trace_cursor_next(struct trace_cursor *c, struct event *ev, struct event_cost *cost, struct vm_error *err);
-/* The event that trace_cursor_next would return, without moving. */
-int trace_cursor_peek(struct trace_cursor *c, struct event *ev, struct vm_error *err);
+/* The event that trace_cursor_next would return, without moving; borrowed until the cursor moves. And past it. */
+int trace_cursor_peek(struct trace_cursor *c, const struct event **ev, struct vm_error *err);
+void trace_cursor_pass(struct trace_cursor *c);
 /* icount at or before which the next asynchronous event (interrupt, input, marker, DMA, checkpoint, end) at or after the cursor
  * may come: exact when it lies in the present chunk, otherwise the chunk's last icount. UINT64_MAX at the end of the trace. */
 uint64_t trace_cursor_async_icount(struct trace_cursor *c);
+/* There is no string I/O (INS, OUTS) from the cursor to the chunk's end. False at the end of the trace. */
+bool trace_cursor_no_strings(struct trace_cursor *c);
 /* Move to event `seq` (0-based), or to the first event with icount >= icount. */
 int trace_cursor_seek(struct trace_cursor *c, uint64_t seq, struct vm_error *err);
 int trace_cursor_seek_icount(struct trace_cursor *c, uint64_t icount, struct vm_error *err);

@@ -25,8 +25,8 @@ struct replay_input {
 	struct replay_source source;
 	struct trace_cursor *cursor; /* what it is made of; NULL when it is somebody else's */
 	struct replay_input_options options;
-	struct event next;
-	int state; /* 1: next is valid; 0: the trace is at its end; negative: it is broken */
+	const struct event *next; /* borrowed from the source */
+	int state;                /* 1: next is valid; 0: the trace is at its end; negative: it is broken */
 	struct vm_error error;
 	uint64_t seq;         /* number of next */
 	uint64_t first;       /* number of the first event since the last seek */
@@ -41,7 +41,6 @@ struct replay_input {
 static void look(struct replay_input *in)
 {
 	in->state = in->source.peek(in->source.self, &in->next, &in->error);
-	in->seq = in->source.seq(in->source.self);
 	in->blob_at = 0;
 }
 
@@ -55,11 +54,12 @@ int replay_input_create_on(struct replay_input **out, const struct replay_source
 		return vm_fail(err, -ENOMEM, "out of memory");
 	in->options = *options;
 	in->source = *source;
+	in->seq = source->seq(source->self);
 	look(in);
 	return 0;
 }
 
-static int cursor_peek(void *self, struct event *ev, struct vm_error *err)
+static int cursor_peek(void *self, const struct event **ev, struct vm_error *err)
 {
 	return trace_cursor_peek(self, ev, err);
 }
@@ -67,10 +67,7 @@ static int cursor_peek(void *self, struct event *ev, struct vm_error *err)
 /* A trace that is broken here says so at the next look. */
 static void cursor_pass(void *self)
 {
-	struct event dropped;
-	struct vm_error err;
-
-	trace_cursor_next(self, &dropped, NULL, &err);
+	trace_cursor_pass(self);
 }
 
 static uint64_t cursor_seq(void *self)
@@ -83,12 +80,19 @@ static uint64_t cursor_async_icount(void *self)
 	return trace_cursor_async_icount(self);
 }
 
+static bool cursor_no_strings(void *self)
+{
+	return trace_cursor_no_strings(self);
+}
+
 int replay_input_create(struct replay_input **out, struct trace_reader *reader,
                         const struct replay_input_options *options, struct vm_error *err)
 {
-	struct replay_source source = {
-		.peek = cursor_peek, .pass = cursor_pass, .seq = cursor_seq, .async_icount = cursor_async_icount
-	};
+	struct replay_source source = { .peek = cursor_peek,
+		                        .pass = cursor_pass,
+		                        .seq = cursor_seq,
+		                        .async_icount = cursor_async_icount,
+		                        .no_strings = cursor_no_strings };
 	struct trace_cursor *cursor;
 	int rc;
 
@@ -114,8 +118,8 @@ int replay_input_seek(struct replay_input *in, uint64_t seq, struct vm_error *er
 	if (rc)
 		return rc;
 	in->divergence = (struct replay_divergence){ .diverged = false };
+	in->first = in->seq = trace_cursor_seq(in->cursor);
 	look(in);
-	in->first = in->seq;
 	return replay_input_status(in, err);
 }
 
@@ -178,7 +182,7 @@ static void diverge(struct replay_input *in, const struct event *got, uint64_t i
 	d->seq = in->seq;
 	d->icount = icount;
 	if (in->state > 0)
-		d->expected = without_blob(&in->next);
+		d->expected = without_blob(in->next);
 	if (got)
 		d->got = without_blob(got);
 	vsnprintf(d->what, sizeof(d->what), fmt, args);
@@ -257,7 +261,7 @@ static bool same(const struct event *a, const struct event *b)
 
 static void tell_difference(struct replay_input *in, const struct event *got)
 {
-	const struct event *want = &in->next;
+	const struct event *want = in->next;
 	char expected[64], actual[64];
 	size_t i;
 
@@ -289,14 +293,15 @@ static bool compare(void *self, const struct event *got)
 		        event_kind_name((enum event_kind)got->kind));
 		return false;
 	}
-	if (!same(&in->next, got)) {
+	if (!same(in->next, got)) {
 		tell_difference(in, got);
 		return false;
 	}
 	in->last[in->seq % 8] = without_blob(got);
 	if (in->options.verified)
-		in->options.verified(in->options.self, &in->next, in->seq);
+		in->options.verified(in->options.self, in->next, in->seq);
 	in->source.pass(in->source.self);
+	in->seq++;
 	look(in);
 	return in->state >= 0;
 }
@@ -310,8 +315,8 @@ static uint64_t all_ones(unsigned size)
 
 static bool next_is_read(const struct replay_input *in, enum event_kind kind, uint64_t addr, unsigned size)
 {
-	return in->state > 0 && in->next.kind == kind && !(in->next.flags & EVF_WRITE) && in->next.addr == addr &&
-	       in->next.size == size;
+	return in->state > 0 && in->next->kind == kind && !(in->next->flags & EVF_WRITE) && in->next->addr == addr &&
+	       in->next->size == size;
 }
 
 /* One element of a string input. */
@@ -319,9 +324,9 @@ static uint32_t take_element(struct replay_input *in, unsigned size)
 {
 	uint32_t value = 0;
 
-	if (size > sizeof(value) || in->next.blob_len - in->blob_at < size)
+	if (size > sizeof(value) || in->next->blob_len - in->blob_at < size)
 		return (uint32_t)all_ones(size);
-	memcpy(&value, (const uint8_t *)in->next.blob + in->blob_at, size);
+	memcpy(&value, (const uint8_t *)in->next->blob + in->blob_at, size);
 	in->blob_at += size;
 	return value;
 }
@@ -332,14 +337,14 @@ static uint32_t pio_read(void *self, uint16_t port, unsigned size)
 
 	if (!next_is_read(in, EV_PIO, port, size))
 		return (uint32_t)all_ones(size);
-	return in->next.blob_len ? take_element(in, size) : (uint32_t)in->next.value;
+	return in->next->blob_len ? take_element(in, size) : (uint32_t)in->next->value;
 }
 
 static uint64_t mmio_read(void *self, uint64_t gpa, unsigned size)
 {
 	struct replay_input *in = self;
 
-	return next_is_read(in, EV_MMIO, gpa, size) ? in->next.value : all_ones(size);
+	return next_is_read(in, EV_MMIO, gpa, size) ? in->next->value : all_ones(size);
 }
 
 static void pio_write(void *self, uint16_t port, unsigned size, uint32_t value)
@@ -366,38 +371,38 @@ static uint64_t tsc(void *self)
 {
 	struct replay_input *in = self;
 
-	if (in->state > 0 && (in->next.op == OP_RDTSC || (in->next.op == OP_RDMSR && in->next.addr == MSR_TSC)))
-		return in->next.value - *in->options.tsc_offset;
+	if (in->state > 0 && (in->next->op == OP_RDTSC || (in->next->op == OP_RDMSR && in->next->addr == MSR_TSC)))
+		return in->next->value - *in->options.tsc_offset;
 	return clock_now(in->options.clock);
 }
 
 static const char *as_text(struct replay_input *in)
 {
-	size_t len = in->next.blob_len < sizeof(in->text) ? in->next.blob_len : sizeof(in->text) - 1;
+	size_t len = in->next->blob_len < sizeof(in->text) ? in->next->blob_len : sizeof(in->text) - 1;
 
 	if (len)
-		memcpy(in->text, in->next.blob, len);
+		memcpy(in->text, in->next->blob, len);
 	in->text[len] = 0;
 	return in->text;
 }
 
 static bool give_interrupt(struct replay_input *in, const struct vm_now *now, struct vm_turn *turn)
 {
-	if (!now->can_interrupt || in->next.value > 255)
+	if (!now->can_interrupt || in->next->value > 255)
 		return false;
-	in->options.clock->idle_ns = in->next.addr;
-	turn->vector = (int)in->next.value;
+	in->options.clock->idle_ns = in->next->addr;
+	turn->vector = (int)in->next->value;
 	return true;
 }
 
 /* A reason that the vCPU finds by itself must be found by it again; the others come from outside. */
 static bool give_end(struct replay_input *in, struct vm_turn *turn)
 {
-	if (in->next.value == STOP_NONE || in->next.value >= STOP_REASON_MAX || in->next.value == STOP_TRIPLE_FAULT ||
-	    in->next.value == STOP_GUEST_ERROR)
+	if (in->next->value == STOP_NONE || in->next->value >= STOP_REASON_MAX ||
+	    in->next->value == STOP_TRIPLE_FAULT || in->next->value == STOP_GUEST_ERROR)
 		return false;
-	turn->stop = (enum vm_stop_reason)in->next.value;
-	turn->stop_code = in->next.addr;
+	turn->stop = (enum vm_stop_reason)in->next->value;
+	turn->stop_code = in->next->addr;
 	turn->stop_message = as_text(in);
 	return true;
 }
@@ -405,18 +410,18 @@ static bool give_end(struct replay_input *in, struct vm_turn *turn)
 /* What the trace has for this moment, if anything. */
 static bool give(struct replay_input *in, const struct vm_now *now, struct vm_turn *turn)
 {
-	switch (in->next.kind) {
+	switch (in->next->kind) {
 	case EV_INTERRUPT: return give_interrupt(in, now, turn);
 	case EV_INPUT:
-		turn->input = in->next.blob_len ? in->next.blob : "";
-		turn->input_len = in->next.blob_len;
+		turn->input = in->next->blob_len ? in->next->blob : "";
+		turn->input_len = in->next->blob_len;
 		return true;
 	case EV_MARKER: turn->marker = as_text(in); return true;
 	case EV_CHANGE:
-		in->change = (struct vm_change){ .registers = in->next.value == 1,
-			                         .gpa = in->next.addr,
-			                         .bytes = in->next.blob,
-			                         .len = in->next.blob_len };
+		in->change = (struct vm_change){ .registers = in->next->value == 1,
+			                         .gpa = in->next->addr,
+			                         .bytes = in->next->blob,
+			                         .len = in->next->blob_len };
 		turn->change = &in->change;
 		return true;
 	case EV_END: return give_end(in, turn);
@@ -429,8 +434,8 @@ static uint64_t deadline(struct replay_input *in, uint64_t icount)
 	uint64_t at = in->source.async_icount(in->source.self), end;
 
 	/* string I/O is cut where the budget ends: the same budget as in the recording gives the same pieces */
-	if (in->next.op == OP_INS || in->next.op == OP_OUTS) {
-		end = in->next.icount + in->next.value;
+	if (in->next->op == OP_INS || in->next->op == OP_OUTS) {
+		end = in->next->icount + in->next->value;
 		at = end < at ? end : at;
 	}
 	return at > icount ? at : icount + 1;
@@ -443,9 +448,9 @@ static void poll(void *self, const struct vm_now *now, struct vm_turn *turn)
 	*turn = (struct vm_turn){ .deadline = UINT64_MAX, .vector = -1 };
 	if (!in->state && in->source.grows)
 		look(in);
-	if (in->state > 0 && !in->divergence.diverged && in->next.icount < now->icount)
+	if (in->state > 0 && !in->divergence.diverged && in->next->icount < now->icount)
 		differs(in, NULL, now->icount, "the guest is past icount %llu without the event the trace has there",
-		        (unsigned long long)in->next.icount);
+		        (unsigned long long)in->next->icount);
 	if (in->state < 0 || in->divergence.diverged) {
 		turn->stop = STOP_OBSERVER;
 		return;
@@ -457,9 +462,12 @@ static void poll(void *self, const struct vm_now *now, struct vm_turn *turn)
 		turn->stop_message = "the trace ends here: the recorder was stopped before the guest";
 		return;
 	}
-	if (in->next.icount == now->icount && give(in, now, turn))
+	if (in->next->icount == now->icount && give(in, now, turn))
 		return;
 	turn->deadline = deadline(in, now->icount);
+	/* before that it need not ask: only string I/O has a deadline of its own */
+	if (in->source.no_strings && in->source.no_strings(in->source.self))
+		turn->quiet_until = UINT64_MAX;
 }
 
 /* True: something wakes the guest at this icount, and poll will say what. */
@@ -469,9 +477,9 @@ static bool idle(void *self, const struct vm_now *now)
 
 	if (in->state <= 0 || in->divergence.diverged)
 		return true; /* poll will stop the run */
-	if (in->next.icount != now->icount)
+	if (in->next->icount != now->icount)
 		differs(in, NULL, now->icount, "the guest halts, and nothing in the trace wakes it");
-	else if (in->next.kind == EV_END)
+	else if (in->next->kind == EV_END)
 		return false;
 	return true;
 }

@@ -16,13 +16,14 @@ struct replay_input;
 /* Where the events come from. */
 struct replay_source {
 	void *self;
-	/* The next event: 1 and *ev filled (blob borrowed until it is passed), 0 at the end, or a negative errno. */
-	int (*peek)(void *self, struct event *ev, struct vm_error *err);
+	/* The next event: 1 and *ev, borrowed until it is passed; 0 at the end, or a negative errno. */
+	int (*peek)(void *self, const struct event **ev, struct vm_error *err);
 	void (*pass)(void *self);
 	uint64_t (*seq)(void *self); /* number of the next event */
 	/* At or before which the next asynchronous event may come; UINT64_MAX: none is known of. */
 	uint64_t (*async_icount)(void *self);
-	bool grows; /* its end is not the run's: there may be more when it is asked again */
+	bool (*no_strings)(void *self); /* there is no string I/O before; NULL: there may be */
+	bool grows;                     /* its end is not the run's: there may be more when it is asked again */
 };
 
 /* `verified` is called after each event that matched; may be NULL. clock: the VM's, kept in step with the

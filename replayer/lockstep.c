@@ -41,6 +41,7 @@ struct queue {
 struct reader {
 	struct queue *queue;
 	size_t at;
+	struct event now; /* the queue's may move */
 };
 
 struct state {
@@ -150,14 +151,15 @@ static void on_guest(void *self, bool runs)
 
 /* ---- the queue as a source of a replay ------------------------------------------------------------------------ */
 
-static int reader_peek(void *self, struct event *ev, struct vm_error *err)
+static int reader_peek(void *self, const struct event **ev, struct vm_error *err)
 {
-	const struct reader *r = self;
+	struct reader *r = self;
 
 	(void)err;
 	if (r->at >= r->queue->count)
 		return 0;
-	*ev = r->queue->item[r->at].ev;
+	r->now = r->queue->item[r->at].ev;
+	*ev = &r->now;
 	return 1;
 }
 
