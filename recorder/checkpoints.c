@@ -4,11 +4,9 @@
  * Invariants
  *  1. owed[page] is set when the page was written since the last checkpoint taken and that is not (or no longer) known
  *     to the VM's own books.
- *  2. `taken` belongs to the vCPU's thread while `storing` is false, to the packing thread while it is true. The latter's pages are held: hold[page]
- *     says who may copy a page, and only who turned HELD into COPYING does.
- *  3. A page that is HELD has not been written since the checkpoint was taken: vm_before_write() tells of the first write.
- *  4. A checkpoint is stored when its pages are, and all events before it are committed.
- *  5. Contents get their numbers in the order they are stored, without a gap; a pack is committed before or with the
+ *  2. `taken` belongs to the vCPU's thread while `storing` is false, to the packing thread while it is true. Its pages are held (held.h).
+ *  3. A checkpoint is stored when its pages are, and all events before it are committed.
+ *  4. Contents get their numbers in the order they are stored, without a gap; a pack is committed before or with the
  *     first list that refers to it.
  */
 #include "recorder/checkpoints.h"
@@ -40,9 +38,6 @@ struct taken {
 	size_t count;
 };
 
-/* Of a page, to the checkpoint on its way: nothing; in the guest's memory still; somebody is copying it; in copy[page]. */
-enum hold { HOLD_NOT, HELD, COPYING, COPIED };
-
 /* Contents by hash: open addressing, a power of two of slots, at most half full. */
 struct known {
 	uint8_t hash[RUN_HASH_BYTES];
@@ -52,6 +47,7 @@ struct known {
 struct checkpoints {
 	/* vCPU's thread */
 	struct vm *vm;
+	struct held *held;
 	unsigned percent;
 	uint64_t floor;
 	uint64_t spacing;
@@ -65,8 +61,6 @@ struct checkpoints {
 	struct taken taken;
 	_Atomic bool storing;
 	_Atomic bool given_up;
-	_Atomic uint8_t *hold; /* enum hold, by page */
-	uint8_t **copy;        /* by page; malloc'd */
 	_Atomic uint64_t stat_count, stat_bytes, stat_pages;
 
 	/* packing thread */
@@ -84,20 +78,10 @@ struct checkpoints {
 
 /* ---- life --------------------------------------------------------------------------------------------------- */
 
-static void free_copies(struct checkpoints *k)
-{
-	for (size_t i = 0; k->copy && i < k->taken.count; i++)
-		free(k->copy[k->taken.page[i]]);
-	free(k->copy);
-}
-
 void checkpoints_destroy(struct checkpoints *k)
 {
 	if (!k)
 		return;
-	vm_before_write(k->vm, NULL, NULL);
-	free_copies(k);
-	free((void *)k->hold);
 	free(k->taken.page);
 	free(k->taken.devices);
 	free(k->owed);
@@ -110,7 +94,7 @@ void checkpoints_destroy(struct checkpoints *k)
 	free(k);
 }
 
-int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget, uint64_t spacing)
+int checkpoints_create(struct checkpoints **out, struct vm *vm, struct held *held, int budget, uint64_t spacing)
 {
 	struct checkpoints *k = calloc(1, sizeof(*k));
 
@@ -118,13 +102,12 @@ int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget, uint
 	if (!k)
 		return -ENOMEM;
 	k->vm = vm;
+	k->held = held;
 	k->percent = budget ? (unsigned)budget : TRACE_CHECKPOINT_PERCENT;
 	k->spacing = spacing ? spacing : TRACE_CHECKPOINT_SPACING;
 	k->floor = budget ? TRACE_CHECKPOINT_LEAST : TRACE_CHECKPOINT_FLOOR;
 	k->pages = vm_ram_size(vm) / PAGE_BYTES;
 	k->owed = calloc(k->pages, 1);
-	k->hold = calloc(k->pages, sizeof(*k->hold));
-	k->copy = calloc(k->pages, sizeof(*k->copy));
 	k->taken.page = malloc(k->pages * sizeof(*k->taken.page));
 	k->taken.devices = malloc(VM_INPUT_STATE_MAX);
 	k->written = malloc(k->pages * sizeof(*k->written));
@@ -132,7 +115,7 @@ int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget, uint
 	k->known = calloc(k->known_room, sizeof(*k->known));
 	k->pack = malloc((size_t)PACK_PAGES_MAX * PAGE_BYTES);
 	k->next_content = 1;
-	if (k->owed && k->hold && k->copy && k->taken.page && k->taken.devices && k->written && k->known && k->pack) {
+	if (k->owed && k->taken.page && k->taken.devices && k->written && k->known && k->pack) {
 		*out = k;
 		return 0;
 	}
@@ -225,46 +208,6 @@ static bool affordable(const struct checkpoints *k, uint64_t pages, uint64_t wor
 	return spent + price <= allowed;
 }
 
-static uint8_t hold_of(const struct checkpoints *k, uint64_t page)
-{
-	return atomic_load_explicit(&k->hold[page], memory_order_acquire);
-}
-
-static void set_hold(struct checkpoints *k, uint64_t page, enum hold hold)
-{
-	atomic_store_explicit(&k->hold[page], (uint8_t)hold, memory_order_release);
-}
-
-/* HELD: it is the caller's to copy now. Otherwise what the page is when nobody is copying it. */
-static enum hold begin_copy(struct checkpoints *k, uint64_t page)
-{
-	uint8_t hold = hold_of(k, page);
-
-	while (hold == HELD || hold == COPYING) {
-		hold = HELD;
-		if (atomic_compare_exchange_weak(&k->hold[page], &hold, COPYING))
-			return HELD;
-	}
-	return (enum hold)hold;
-}
-
-static const uint8_t *in_ram(const struct checkpoints *k, uint64_t page)
-{
-	return vm_ram(k->vm) + page * PAGE_BYTES;
-}
-
-static void save_page(void *self, uint64_t page)
-{
-	struct checkpoints *k = self;
-
-	if (hold_of(k, page) == HOLD_NOT || atomic_load(&k->given_up) || begin_copy(k, page) != HELD)
-		return;
-	k->copy[page] = malloc(PAGE_BYTES);
-	if (k->copy[page])
-		memcpy(k->copy[page], in_ram(k, page), PAGE_BYTES);
-	set_hold(k, page, COPIED);
-}
-
 static void take_state(struct taken *t, struct vm *vm, uint64_t seq, uint64_t icount)
 {
 	t->seq = seq;
@@ -282,7 +225,7 @@ static void hold_pages(struct checkpoints *k)
 			continue;
 		k->owed[page] = 0;
 		k->owed_count--;
-		set_hold(k, page, HELD);
+		held_add(k->held, page);
 		k->taken.page[k->taken.count++] = page;
 	}
 }
@@ -382,33 +325,13 @@ static void list_add(struct checkpoints *k, uint64_t page, uint32_t content)
 	k->content[k->listed++] = content;
 }
 
-/* The page's bytes, as they were at the checkpoint, to `to`. False: there was no memory to keep them. */
-static bool fetch_page(struct checkpoints *k, uint64_t page, uint8_t *to)
-{
-	uint8_t *copy;
-
-	if (begin_copy(k, page) == HELD) {
-		memcpy(to, in_ram(k, page), PAGE_BYTES);
-		set_hold(k, page, HOLD_NOT);
-		return true;
-	}
-	copy = k->copy[page];
-	k->copy[page] = NULL;
-	set_hold(k, page, HOLD_NOT);
-	if (!copy)
-		return false;
-	memcpy(to, copy, PAGE_BYTES);
-	free(copy);
-	return true;
-}
-
 static int store_page(struct checkpoints *k, struct db *db, struct codec *codec, uint64_t page, struct vm_error *err)
 {
 	uint8_t *bytes = k->pack + (size_t)k->packed * PAGE_BYTES;
 	bool is_new = false;
 	uint32_t content = 0;
 
-	if (!list_room(k) || !fetch_page(k, page, bytes))
+	if (!list_room(k) || !held_fetch(k->held, page, bytes))
 		return no_memory(err);
 	if (!all_zero(bytes, PAGE_BYTES)) {
 		content = content_of(k, bytes, &is_new);
@@ -467,27 +390,19 @@ int checkpoints_store(struct checkpoints *k, struct db *db, struct codec *codec,
 }
 
 /* Contents of checkpoint 0 are numbered as they lie in it: from the first on, twins included. */
-static bool know_first(struct checkpoints *k, struct vm *vm, const struct checkpoint *first)
+bool checkpoints_know(struct checkpoints *k, const uint8_t *page)
 {
-	for (size_t i = 0; i < first->runs; i++) {
-		for (uint32_t j = 0; j < first->run[i].count; j++, k->next_content++) {
-			bool is_new;
+	bool is_new;
 
-			if (!know(k, vm_ram(vm) + (first->run[i].first + j) * PAGE_BYTES, &is_new))
-				return false;
-		}
-	}
+	if (!know(k, page, &is_new))
+		return false;
+	k->next_content++;
 	return true;
 }
 
-int checkpoints_begin(struct checkpoints *k, struct vm *vm, const struct checkpoint *first, struct db *db,
-                      struct codec *codec, struct vm_error *err)
+void checkpoints_begin(struct checkpoints *k, uint64_t icount)
 {
-	if (!know_first(k, vm, first))
-		return no_memory(err);
-	vm_take_written(vm, k->written); /* all of it is in checkpoint 0 */
-	vm_before_write(vm, save_page, k);
-	take_state(&k->taken, vm, 0, first->icount);
-	k->last_icount = first->icount;
-	return store_list(k, db, codec, err);
+	take_state(&k->taken, k->vm, 0, icount);
+	k->last_icount = icount;
+	atomic_store(&k->storing, true);
 }

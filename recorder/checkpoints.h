@@ -2,10 +2,8 @@
  * checkpoints.h - the writer's side of checkpoints that a run can go on from: taken on the vCPU's thread, stored on the
  * packing thread.
  *
- * The vCPU's thread lists the pages written since the checkpoint before, and goes on. The packing thread reads them out of the guest's
- * memory, one by one; a page that the guest is about to write before its turn came is copied first, by the vCPU's thread.
- * The packing thread finds out which contents are new (by hash: each is stored once in a trace), packs
- * them, and at last stores the list. What a checkpoint may cost is decided before it is taken; pages of one that was
+ * The vCPU's thread holds the pages written since the checkpoint before (held.h), and goes on. The packing thread fetches them, finds out
+ * which contents are new (by hash: each is stored once in a trace), packs them, and at last stores the list. What a checkpoint may cost is decided before it is taken; pages of one that was
  * not are owed to the next.
  *
  * Called by writer.c only.
@@ -15,16 +13,18 @@
 
 #include "recorder/codec.h"
 #include "recorder/db.h"
+#include "recorder/held.h"
 
 struct checkpoints;
 
-/* budget, spacing: as in trace_writer_options; the budget is not negative. The VM is borrowed until destroy. -ENOMEM. */
-int checkpoints_create(struct checkpoints **out, struct vm *vm, int budget, uint64_t spacing);
+/* budget, spacing: as in trace_writer_options; the budget is not negative. The VM and `held` are borrowed until destroy. -ENOMEM. */
+int checkpoints_create(struct checkpoints **out, struct vm *vm, struct held *held, int budget, uint64_t spacing);
 void checkpoints_destroy(struct checkpoints *k); /* NULL is fine */
 
-/* Before anything runs: remember the contents of checkpoint 0, and store what a run needs to go on from there. */
-int checkpoints_begin(struct checkpoints *k, struct vm *vm, const struct checkpoint *first, struct db *db,
-                      struct codec *codec, struct vm_error *err);
+/* vCPU's thread, before anything runs: what a run needs to go on from checkpoint 0, besides what first.c stores. */
+void checkpoints_begin(struct checkpoints *k, uint64_t icount);
+/* Packing thread, before anything else: the contents of checkpoint 0's next page. False: out of memory. */
+bool checkpoints_know(struct checkpoints *k, const uint8_t *page);
 
 /* vCPU's thread, at an EV_CHECKPOINT, told already. `seq`: number of the event after it. `trace_bytes`: the trace's size without
  * checkpoints. None is taken while one is being stored. True: there is work for the packing thread. */

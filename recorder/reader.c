@@ -276,8 +276,7 @@ static int load_checkpoint(struct trace_reader *r, struct checkpoint *cp, struct
 	if (rc < 0)
 		return rc;
 	if (!rc)
-		return bad_seq(r, err, DB_CHECKPOINTS, 0,
-		               "is not there: the recorder was stopped before the guest began");
+		return bad_seq(r, err, DB_CHECKPOINTS, 0, "is not there: the recorder was stopped as the run began");
 	rc = codec_unpack_checkpoint(r->codec, 0, value, len, r->meta.config.memory / PAGE_BYTES, cp, &why);
 	return unpacked(r, err, rc, DB_CHECKPOINTS, "0", why);
 }

@@ -265,7 +265,7 @@ static int load_base(struct states *s, struct vm_error *err)
 	if (rc < 0)
 		return rc;
 	if (!rc)
-		return bad(s, err, DB_CHECKPOINTS, 0, "is not there: the recorder was stopped before the guest began");
+		return bad(s, err, DB_CHECKPOINTS, 0, "is not there: the recorder was stopped as the run began");
 	rc = codec_unpack_checkpoint(s->codec, 0, value, len, s->meta->config.memory / PAGE_BYTES, &s->base, &why);
 	rc = unpacked(s, err, rc, DB_CHECKPOINTS, 0, why);
 	return rc ? rc : number_base(s, err);

@@ -7,6 +7,8 @@
  *        |                                          encodes slots [tail, tail + n), frees them
  *        +--------> ring of slots --------------->  compresses, commits chunk + costs + console + summary at once
  *
+ * Before all that the packing thread stores checkpoint 0 (first.h), while the guest runs already.
+ *
  * Invariants
  *  1. Only the vCPU thread moves `head`, only the packing thread moves `tail`; tail <= head <= tail + RING.
  *  2. A slot below head is complete, its cost included: an event is published by its cost, or without one by the event
@@ -36,6 +38,7 @@
 #include "recorder/codec.h"
 #include "recorder/db.h"
 #include "recorder/digest.h"
+#include "recorder/first.h"
 #include "recorder/trace.h"
 #include "vmm/bug.h"
 #include "vmm/debug.h"
@@ -50,7 +53,6 @@
 #define GIVE_BACK 1024        /* slots at a time, while there are more to encode */
 #define BLOBS_MAX (64u << 20) /* blob bytes on their way at most */
 #define COMMIT_MS 100
-#define RUNS_PER_COMMIT 8 /* 2 MiB of pages */
 
 struct slot {
 	struct event ev;
@@ -76,8 +78,9 @@ struct open_chunk {
 struct trace_writer {
 	/* nobody writes them while both threads run */
 	_Alignas(64) struct slot *ring;
-	struct checkpoints *checkpoints; /* NULL: none are stored; its functions say whose they are */
-	uint64_t base_bytes;             /* of checkpoint 0's pages */
+	struct held *held;
+	struct first *first;
+	struct checkpoints *checkpoints; /* NULL: no others are stored; its functions say whose they are */
 
 	/* vCPU thread */
 	_Alignas(64) uint64_t written; /* slots filled, published or not */
@@ -90,6 +93,7 @@ struct trace_writer {
 	_Atomic bool failed;
 	_Alignas(64) _Atomic uint64_t tail;
 	_Atomic uint64_t blob_bytes; /* in the ring */
+	_Atomic uint64_t base_bytes; /* of checkpoint 0's pages */
 	_Atomic uint64_t stat_events, stat_bytes, stat_chunks, stat_commits, stat_pack_ns;
 	pthread_mutex_t lock; /* the three below, console, stopping */
 	pthread_cond_t work, room;
@@ -101,6 +105,7 @@ struct trace_writer {
 	/* packing thread (and create, close, when it does not run) */
 	_Alignas(64) pthread_t thread;
 	bool running;
+	bool begun; /* checkpoint 0 is in the file */
 	struct db *db;
 	struct codec *codec;
 	struct digest *digest;
@@ -133,6 +138,7 @@ static void fail_writer(struct trace_writer *w, int status, const struct vm_erro
 	atomic_store(&w->failed, true);
 	if (w->checkpoints)
 		checkpoints_give_up(w->checkpoints);
+	held_give_up(w->held);
 	pthread_cond_broadcast(&w->room);
 	pthread_mutex_unlock(&w->lock);
 }
@@ -243,7 +249,8 @@ static bool writer_event(void *self, const struct event *ev)
 	prefetch_slot(&w->ring[(n + 2) % RING]);
 	if (unlikely(ev->kind == EV_CHECKPOINT) && w->checkpoints &&
 	    checkpoints_take(w->checkpoints, n + 1, ev->icount,
-	                     w->base_bytes + atomic_load_explicit(&w->stat_bytes, memory_order_relaxed)))
+	                     atomic_load_explicit(&w->base_bytes, memory_order_relaxed) +
+	                             atomic_load_explicit(&w->stat_bytes, memory_order_relaxed)))
 		kick(w);
 	if (unlikely(n - w->kicked >= RING_KICK))
 		kick(w);
@@ -573,21 +580,40 @@ static bool wait_for_work(struct trace_writer *w)
 	return go_on;
 }
 
+static int store_first(struct trace_writer *w, struct vm_error *err)
+{
+	uint8_t key[SEQ_KEY_BYTES];
+	struct bytes value = { 0 };
+	struct batch b = { .count = 0 };
+	uint64_t bytes;
+	int rc = first_store(w->first, w->db, w->codec, w->digest, w->checkpoints, &value, &bytes, err);
+
+	if (!rc) {
+		atomic_store(&w->base_bytes, bytes);
+		seq_key(key, 0);
+		batch_add(&b, DB_CHECKPOINTS, key, sizeof(key), &value, false);
+		rc = commit_with_summary(w, &b, err);
+	}
+	w->begun = !rc;
+	bytes_free(&value);
+	return rc;
+}
+
 static void *pack_thread(void *self)
 {
 	struct trace_writer *w = self;
 	struct vm_error err;
-	bool go_on, more;
-	int rc = 0;
+	bool go_on = true, more;
+	int rc = store_first(w, &err);
 
-	do {
+	while (go_on && !rc) {
 		go_on = wait_for_work(w);
 		do
 			rc = pack_once(w, !go_on, &more, &err);
 		while (more);
 		db_begin_sync(w->db);
 		atomic_store_explicit(&w->stat_pack_ns, thread_ns(), memory_order_relaxed);
-	} while (go_on && !rc);
+	}
 	if (rc)
 		fail_writer(w, rc, &err);
 	return NULL;
@@ -610,133 +636,6 @@ static int start_thread(struct trace_writer *w, struct vm_error *err)
 }
 
 /* ---- Creating ---------------------------------------------------------------------------------------------- */
-
-static void add_to_runs(struct checkpoint *cp, uint64_t page)
-{
-	struct page_run *run = cp->runs ? &cp->run[cp->runs - 1] : NULL;
-
-	if (!run || run->count == RUN_PAGES_MAX || run->first + run->count != page) {
-		run = &cp->run[cp->runs++];
-		*run = (struct page_run){ .first = page };
-	}
-	run->count++;
-}
-
-/* The pages that are not all zero, as runs. */
-static int find_runs(struct trace_writer *w, struct vm *vm, struct checkpoint *cp)
-{
-	/* address space: only what is used is touched */
-	uint64_t pages = vm_ram_size(vm) / PAGE_BYTES, *used = malloc(pages * sizeof(*used));
-	const uint8_t *ram = vm_ram(vm);
-	size_t count, i;
-
-	cp->run = malloc(pages * sizeof(*cp->run));
-	if (!used || !cp->run) {
-		free(used);
-		return -ENOMEM;
-	}
-	count = vm_used_pages(vm, used);
-	for (i = 0; i < count; i++) {
-		if (all_zero(ram + used[i] * PAGE_BYTES, PAGE_BYTES))
-			continue;
-		digest_page(w->digest, used[i], ram + used[i] * PAGE_BYTES);
-		add_to_runs(cp, used[i]);
-	}
-	for (i = 0; i < cp->runs; i++)
-		run_hash(ram + cp->run[i].first * PAGE_BYTES, cp->run[i].count, cp->run[i].hash);
-	free(used);
-	return 0;
-}
-
-static int by_hash(const void *a, const void *b)
-{
-	return memcmp(((const struct page_run *)a)->hash, ((const struct page_run *)b)->hash, RUN_HASH_BYTES);
-}
-
-/* Each content once, in the order of the keys. */
-static struct page_run *runs_to_store(const struct checkpoint *cp, size_t *count)
-{
-	struct page_run *list = malloc((cp->runs + 1) * sizeof(*list));
-	size_t i, n = 0;
-
-	if (!list)
-		return NULL;
-	memcpy(list, cp->run, cp->runs * sizeof(*list));
-	qsort(list, cp->runs, sizeof(*list), by_hash);
-	for (i = 0; i < cp->runs; i++)
-		if (!n || by_hash(&list[n - 1], &list[i]))
-			list[n++] = list[i];
-	*count = n;
-	return list;
-}
-
-/* One transaction of runs. Values move while the buffer grows, so their places are noted as lengths first. */
-static int store_some_runs(struct trace_writer *w, struct vm *vm, const struct page_run *list, size_t count,
-                           struct bytes *values, struct vm_error *err)
-{
-	struct db_put put[RUNS_PER_COMMIT];
-	size_t i, at = 0;
-	int rc = 0;
-
-	values->len = 0;
-	for (i = 0; !rc && i < count; i++) {
-		size_t start = values->len;
-
-		rc = codec_pack_run(w->codec, &list[i], vm_ram(vm) + list[i].first * PAGE_BYTES, values);
-		if (!rc)
-			put[i] = (struct db_put){ .table = DB_PAGES,
-				                  .append = true,
-				                  .key = list[i].hash,
-				                  .key_len = RUN_HASH_BYTES,
-				                  .value_len = values->len - start };
-	}
-	for (i = 0; !rc && i < count; at += put[i++].value_len)
-		put[i].value = values->data + at;
-	w->base_bytes += values->len;
-	return rc ? out_of_memory(err) : db_commit(w->db, put, count, err);
-}
-
-static int store_runs(struct trace_writer *w, struct vm *vm, const struct checkpoint *cp, struct vm_error *err)
-{
-	size_t count = 0, at, part;
-	struct page_run *list = runs_to_store(cp, &count);
-	struct bytes values = { 0 };
-	int rc = list ? 0 : out_of_memory(err);
-
-	for (at = 0; !rc && at < count; at += part) {
-		part = count - at < RUNS_PER_COMMIT ? count - at : RUNS_PER_COMMIT;
-		rc = store_some_runs(w, vm, list + at, part, &values, err);
-	}
-	bytes_free(&values);
-	free(list);
-	return rc;
-}
-
-static int store_checkpoint(struct trace_writer *w, struct vm *vm, struct vm_error *err)
-{
-	uint8_t state[SNAPSHOT_MAX], key[SEQ_KEY_BYTES];
-	struct checkpoint cp = { .state = state };
-	struct bytes value = { 0 };
-	struct batch b = { .count = 0 };
-	int rc;
-
-	cp.icount = vm_moment(vm).icount;
-	cp.state_len = vm_snapshot_save(vm, state);
-	digest_state(w->digest, cp.state, cp.state_len);
-	rc = find_runs(w, vm, &cp) ? out_of_memory(err) : store_runs(w, vm, &cp, err);
-	if (!rc)
-		rc = codec_pack_checkpoint(w->codec, 0, &cp, &value) ? out_of_memory(err) : 0;
-	if (!rc) {
-		seq_key(key, 0);
-		batch_add(&b, DB_CHECKPOINTS, key, sizeof(key), &value, false);
-		rc = commit_with_summary(w, &b, err);
-	}
-	if (!rc && w->checkpoints)
-		rc = checkpoints_begin(w->checkpoints, vm, &cp, w->db, w->codec, err);
-	bytes_free(&value);
-	free(cp.run);
-	return rc;
-}
 
 static int store_header(struct trace_writer *w, struct vm_error *err)
 {
@@ -776,6 +675,8 @@ static void free_writer(struct trace_writer *w)
 	codec_destroy(w->codec);
 	digest_destroy(w->digest);
 	checkpoints_destroy(w->checkpoints);
+	first_destroy(w->first);
+	held_destroy(w->held);
 	free(w->costs);
 	free(w->console.record);
 	bytes_free(&w->console.data);
@@ -825,6 +726,21 @@ static void take_header(struct trace_meta *to, const struct trace_meta *from)
 	to->counters = (struct vm_counters){ 0 };
 }
 
+/* What the packing thread stores first is as of now. */
+static int take_first(struct trace_writer *w, struct vm *vm, const struct trace_writer_options *o, struct vm_error *err)
+{
+	int rc = held_create(&w->held, vm);
+
+	rc = rc ? rc : first_take(&w->first, vm, w->held);
+	if (!rc && o->checkpoint_budget >= 0)
+		rc = checkpoints_create(&w->checkpoints, vm, w->held, o->checkpoint_budget, o->checkpoint_spacing);
+	if (rc)
+		return out_of_memory(err);
+	if (w->checkpoints)
+		checkpoints_begin(w->checkpoints, vm_moment(vm).icount);
+	return 0;
+}
+
 int trace_writer_create(struct trace_writer **out, const char *path, const struct trace_meta *meta, struct vm *vm,
                         const struct trace_writer_options *options, struct vm_error *err)
 {
@@ -841,12 +757,9 @@ int trace_writer_create(struct trace_writer **out, const char *path, const struc
 	take_header(&w->meta, meta);
 	w->commit_ms = o->commit_ms ? o->commit_ms : COMMIT_MS;
 	clock_gettime(CLOCK_MONOTONIC, &w->start);
-	rc = o->checkpoint_budget < 0
-	             ? 0
-	             : checkpoints_create(&w->checkpoints, vm, o->checkpoint_budget, o->checkpoint_spacing);
-	rc = rc ? out_of_memory(err) : db_create(&w->db, path, o->overwrite, o->map_size, err);
+	rc = db_create(&w->db, path, o->overwrite, o->map_size, err);
 	rc = rc ? rc : store_header(w, err);
-	rc = rc ? rc : store_checkpoint(w, vm, err);
+	rc = rc ? rc : take_first(w, vm, o, err);
 	clock_gettime(CLOCK_MONOTONIC, &w->start);
 	w->commit_due_ns = w->commit_ms * 1000000ull;
 	rc = rc ? rc : start_thread(w, err);
@@ -912,10 +825,12 @@ int trace_writer_close(struct trace_writer *w, struct vm *vm, struct trace_meta 
 		rc = commit_final(w, vm, &why);
 	if (meta_out)
 		*meta_out = w->committed;
-	if (rc)
+	if (rc && w->begun)
 		vm_fail(err, rc, "%.*s; what was recorded up to event %llu can be replayed", (int)sizeof(why.text) - 80,
 		        why.text, (unsigned long long)atomic_load(&w->stat_events));
-	db_close(w->db);
+	else if (rc)
+		vm_fail(err, rc, "%s", why.text);
+	(w->begun ? db_close : db_discard)(w->db);
 	free_writer(w);
 	return rc;
 }

@@ -638,6 +638,42 @@ static void test_file_size_limit(void **state)
 	assert_int_equal(access(in_dir(f, "tiny-lock"), F_OK), -1);
 }
 
+static void mount_small(const char *path)
+{
+	assert_int_equal(mkdir(path, 0755), 0);
+	if (!mount("none", path, "tmpfs", 0, "size=1m"))
+		return;
+	print_message("cannot mount a small tmpfs (%s): skipped\n", strerror(errno));
+	skip();
+}
+
+/* Of a trace whose first checkpoint does not fit nothing can be replayed: nothing is left, and nothing promised. */
+static void test_no_room_to_begin(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_error err = { "" };
+	uint8_t page[PAGE_BYTES];
+	struct trace_writer *w;
+	struct synthetic s;
+	char path[192];
+
+	snprintf(path, sizeof(path), "%s", in_dir(f, "tiny"));
+	mount_small(path);
+	synthetic_init(&s, 5, UINT64_MAX);
+	for (uint64_t n = 0; n < 512; n++) {
+		for (size_t i = 0; i < sizeof(page); i++)
+			page[i] = (uint8_t)synthetic_random(&s);
+		vm_write_page(f->vm, n, page);
+	}
+	w = create(f, in_dir(f, "tiny/trace"), NULL);
+	append(w, &s, 1000, true);
+	assert_int_equal(trace_writer_close(w, f->vm, NULL, &err), -ENOSPC);
+	print_message("%s\n", err.text);
+	assert_null(strstr(err.text, "can be replayed"));
+	assert_int_equal(access(in_dir(f, "tiny/trace"), F_OK), -1);
+	assert_int_equal(umount(path), 0);
+}
+
 static void test_full_disk(void **state)
 {
 	struct fixture *f = *state;
@@ -649,11 +685,7 @@ static void test_full_disk(void **state)
 	int rc;
 
 	snprintf(path, sizeof(path), "%s", in_dir(f, "small"));
-	assert_int_equal(mkdir(path, 0755), 0);
-	if (mount("none", path, "tmpfs", 0, "size=1m")) {
-		print_message("cannot mount a small tmpfs (%s): skipped\n", strerror(errno));
-		skip();
-	}
+	mount_small(path);
 	w = create(f, in_dir(f, "small/trace"), &(struct trace_writer_options){ .commit_ms = 5 });
 	synthetic_init(&s, 4, UINT64_MAX);
 	assert_false(append(w, &s, 20000000, true));
@@ -1114,6 +1146,7 @@ int main(void)
 		TEST(test_slow_guest_is_committed),
 		TEST(test_file_size_limit),
 		TEST(test_full_disk),
+		TEST(test_no_room_to_begin),
 		TEST(test_flipped_bits),
 		TEST(test_truncated),
 		TEST(test_scribbled),
