@@ -45,8 +45,9 @@ struct timeline {
 	struct saved *saved[SAVED_MAX];
 	unsigned count;
 	struct vm_moment at;
-	bool lost;  /* the VM is nowhere: a restore failed, or the run diverged */
-	bool ended; /* the VM stands behind the last event */
+	bool lost;         /* the VM is nowhere: a restore failed, or the run diverged */
+	bool has_diverged; /* ever */
+	bool ended;        /* the VM stands behind the last event */
 	uint64_t begin, end;
 	uint64_t from; /* icount at which the present run began, for progress */
 };
@@ -160,6 +161,11 @@ const struct replay_divergence *timeline_divergence(const struct timeline *t)
 	return replay_input_divergence(t->input);
 }
 
+bool timeline_has_diverged(const struct timeline *t)
+{
+	return t->has_diverged;
+}
+
 void timeline_memory(const struct timeline *t, unsigned *count, uint64_t *bytes)
 {
 	*count = t->count;
@@ -232,7 +238,7 @@ static void save_here(struct timeline *t)
 
 static int diverged(struct timeline *t, struct vm_error *err)
 {
-	t->lost = true;
+	t->lost = t->has_diverged = true;
 	return replay_input_fail(t->input, err);
 }
 
@@ -345,7 +351,7 @@ static int run_to(struct timeline *t, struct vm_moment goal, enum run_end *end, 
 		t->at = vm_moment(t->vm);
 		if (timeline_divergence(t)->diverged) {
 			*end = RUN_DIVERGED;
-			t->lost = true;
+			t->lost = t->has_diverged = true;
 			return 0;
 		}
 		t->ended = stop.reason != STOP_NONE;

@@ -39,6 +39,7 @@ uint64_t timeline_end(const struct timeline *t);   /* icount of the last event *
 uint64_t timeline_event(const struct timeline *t); /* number of the next event */
 /* Where the run differed from the trace, after TIMELINE_DIVERGED or a seek that said so. */
 const struct replay_divergence *timeline_divergence(const struct timeline *t);
+bool timeline_has_diverged(const struct timeline *t); /* ever */
 
 /* Exactly to an icount in [begin, end]. -ERANGE with a message outside, -EINTR when interrupted (then somewhere before it),
  * -EBADMSG for a broken or diverging trace. After another failure than -ERANGE and -EINTR the next call starts from a checkpoint. */

@@ -108,7 +108,6 @@ static void tell_stop(struct debugger *d, const struct timeline_stop *from, cons
 	if (from->why == TIMELINE_DIVERGED) {
 		const char *cause = timeline_divergence(d->timeline)->cause;
 
-		d->diverged = true;
 		snprintf(to->message, sizeof(to->message),
 		         "ringside: the replay diverged from its trace at icount %" PRIu64
 		         "; `ringside replay` tells the difference\n%s%s%s",
@@ -266,5 +265,5 @@ const struct gdb_target *debugger_target(struct debugger *d)
 
 bool debugger_diverged(const struct debugger *d)
 {
-	return d->diverged;
+	return timeline_has_diverged(d->timeline);
 }

@@ -45,7 +45,6 @@ struct debugger {
 	} own_space[SPACES_MAX];
 	unsigned own_spaces;
 	bool over_handlers; /* steps go over the handlers of interrupts and exceptions, not into them */
-	bool diverged;
 	struct bookmark bookmark[BOOKMARKS_MAX];
 	unsigned bookmarks;
 };

