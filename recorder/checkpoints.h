@@ -3,8 +3,8 @@
  * packing thread.
  *
  * The vCPU's thread holds the pages written since the checkpoint before (held.h), and goes on. The packing thread fetches them, finds out
- * which contents are new (by hash: each is stored once in a trace), packs them, and at last stores the list. What a checkpoint may cost is decided before it is taken; pages of one that was
- * not are owed to the next.
+ * which contents are new (by hash: each is stored once in a trace), packs them, and at last stores the list. What a checkpoint may cost is
+ * decided before it is taken; pages of one that was not are owed to the next.
  *
  * Called by writer.c only.
  */

@@ -21,7 +21,7 @@ void held_destroy(struct held *h); /* NULL is fine */
 void held_add(struct held *h, uint64_t page);
 /* Packing thread, once for each page that is held: its bytes to `to`, and it is held no more. False: there was no memory to keep them. */
 bool held_fetch(struct held *h, uint64_t page, uint8_t *to);
-/* Any thread: nobody will fetch any more. */
+/* Packing thread: it will not fetch any more. */
 void held_give_up(struct held *h);
 
 #endif

@@ -138,7 +138,6 @@ static void fail_writer(struct trace_writer *w, int status, const struct vm_erro
 	atomic_store(&w->failed, true);
 	if (w->checkpoints)
 		checkpoints_give_up(w->checkpoints);
-	held_give_up(w->held);
 	pthread_cond_broadcast(&w->room);
 	pthread_mutex_unlock(&w->lock);
 }
@@ -614,8 +613,10 @@ static void *pack_thread(void *self)
 		db_begin_sync(w->db);
 		atomic_store_explicit(&w->stat_pack_ns, thread_ns(), memory_order_relaxed);
 	}
-	if (rc)
+	if (rc) {
+		held_give_up(w->held);
 		fail_writer(w, rc, &err);
+	}
 	return NULL;
 }
 
