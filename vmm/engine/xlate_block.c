@@ -129,7 +129,7 @@ static bool repeats(const struct insn *in)
 static unsigned insn_room(const struct insn *in)
 {
 	bool divides = in->op == OP_DIV || in->op == OP_IDIV;
-	bool twice = (in->flags & IF_MEM) && (in->seg >= SEG_FS || in->op == OP_PUSH);
+	bool twice = in->op == OP_PUSH_SREG || ((in->flags & IF_MEM) && (in->seg >= SEG_FS || in->op == OP_PUSH));
 
 	if (in->op == OP_CALL)
 		return 180;

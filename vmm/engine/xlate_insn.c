@@ -314,6 +314,20 @@ static void gen_push_memory(struct gen *g, const struct insn *in)
 	gen_push_done(g);
 }
 
+/* Of CS and SS it is sensitive: it would show the real RPL. */
+static bool gen_push_sreg(struct gen *g, const struct insn *in)
+{
+	struct operand slot;
+
+	if (in->opsize != 4 || in->reg == SEG_CS || in->reg == SEG_SS)
+		return false;
+	slot = gen_push_slot(g);
+	emit_rm(&g->e, 4, 0x8b, R9, at_frame(g, offsetof(struct frame, selector) + 4u * in->reg));
+	emit_rm(&g->e, 4, 0x89, R9, slot);
+	gen_push_done(g);
+	return true;
+}
+
 static bool gen_push(struct gen *g, const struct insn *in)
 {
 	if (in->opsize != 4)
@@ -943,6 +957,7 @@ static bool gen_by_op(struct gen *g, const struct insn *in)
 	case OP_LEA: return gen_lea(g, in);
 	case OP_XCHG: return gen_xchg(g, in);
 	case OP_PUSH: return gen_push(g, in);
+	case OP_PUSH_SREG: return gen_push_sreg(g, in);
 	case OP_POP: return gen_pop(g, in);
 	case OP_LEAVE: return gen_leave_insn(g, in);
 	case OP_TEST: return gen_test(g, in);

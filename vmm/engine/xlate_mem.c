@@ -458,6 +458,7 @@ void survey_insn(struct gen *g, const struct insn *in, bool inlined)
 	case OP_INC: survey_step(g, in, 1); return;
 	case OP_DEC: survey_step(g, in, -1u); return;
 	case OP_PUSH:
+	case OP_PUSH_SREG:
 	case OP_PUSHF:
 	case OP_CALL: move(g, R_SP, R_SP, -4u); return;
 	case OP_POP: survey_pop(g, in); return;
