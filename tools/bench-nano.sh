@@ -104,7 +104,7 @@ for op in $ops; do
 		for way in "${ways[@]}"; do cells+=("$(cell "$model" "$way" "$op")"); done
 	done
 	native=$(awk -v op="$op" '$1 == op { printf "%.0f", $2 }' "$work/native")
-	ratio=$(awk "BEGIN { if (${cells[1]} > 0) printf \"%.1f\", ${cells[2]} / ${cells[1]}; else printf \"-\" }")
+	ratio=$(awk -v fault="${cells[2]}" -v call="${cells[1]}" 'BEGIN { if (call > 0) printf "%.1f", fault / call; else printf "-" }')
 	printf '%-10s %8s |%9s %9s %9s |%9s %9s %9s |%7sx  %s\n' "$op" "${native:--}" "${cells[@]}" "$ratio" \
 		"$(awk -F'\t' -v op="$op" '$1 == op { print $3 }' <<<"$table")"
 	[ -z "${OUT-}" ] || (IFS=$'\t'; echo "$op	${native:--}	${cells[*]}") >>"$OUT"
