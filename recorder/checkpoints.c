@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "vmm/bug.h"
+#include "vmm/debug.h"
 #include "vmm/digest.h"
 #include "vmm/snapshot.h"
 
@@ -400,9 +401,9 @@ bool checkpoints_know(struct checkpoints *k, const uint8_t *page)
 	return true;
 }
 
-void checkpoints_begin(struct checkpoints *k, uint64_t icount)
+void checkpoints_begin(struct checkpoints *k)
 {
-	take_state(&k->taken, k->vm, 0, icount);
-	k->last_icount = icount;
+	k->last_icount = vm_moment(k->vm).icount;
+	take_state(&k->taken, k->vm, 0, k->last_icount);
 	atomic_store(&k->storing, true);
 }

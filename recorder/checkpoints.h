@@ -22,7 +22,7 @@ int checkpoints_create(struct checkpoints **out, struct vm *vm, struct held *hel
 void checkpoints_destroy(struct checkpoints *k); /* NULL is fine */
 
 /* vCPU's thread, before anything runs: what a run needs to go on from checkpoint 0, besides what first.c stores. */
-void checkpoints_begin(struct checkpoints *k, uint64_t icount);
+void checkpoints_begin(struct checkpoints *k);
 /* Packing thread, before anything else: the contents of checkpoint 0's next page. False: out of memory. */
 bool checkpoints_know(struct checkpoints *k, const uint8_t *page);
 

@@ -31,8 +31,9 @@ void held_destroy(struct held *h)
 	if (!h)
 		return;
 	vm_before_write(h->vm, NULL, NULL);
-	for (uint64_t page = 0; h->copy && page < h->pages; page++)
-		free(h->copy[page]);
+	for (uint64_t page = 0; h->hold && page < h->pages; page++)
+		if (h->hold[page] == COPIED)
+			free(h->copy[page]);
 	free(h->copy);
 	free((void *)h->hold);
 	free(h);

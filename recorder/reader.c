@@ -448,7 +448,7 @@ static int decode(const struct trace_reader *r, struct codec *codec, size_t numb
 	for (i = 0; i < d->count; i++) {
 		if (is_async(d->event[i].kind))
 			d->async[d->asyncs++] = i;
-		if (d->event[i].op == OP_INS || d->event[i].op == OP_OUTS)
+		if (op_is_string_io(d->event[i].op))
 			d->strings_end = i + 1;
 	}
 	return 0;

@@ -17,7 +17,6 @@
  *     icount, and the summary that counts them are one transaction. So a reader never sees one without the others.
  *  4. After a failure nothing more is written; what was committed stays as it is.
  *
- *
  * A guest that does little would make many small chunks, ten a second, each with its own dictionary and half a page
  * of waste. So the last chunk stays open: each commit writes it anew under its key with what has come since, until it
  * is full. The encoder only ever appends, so this costs the packing and compression of the open chunk, on the packing
@@ -41,10 +40,7 @@
 #include "recorder/first.h"
 #include "recorder/trace.h"
 #include "vmm/bug.h"
-#include "vmm/debug.h"
-#include "vmm/digest.h"
 #include "vmm/reserve.h"
-#include "vmm/snapshot.h"
 
 /* Slots, a power of two: two chunks' worth, for the packing thread to fall behind by while it compresses and commits, and while events come faster than it packs.
  * All of it is passed through, and fetched from memory again where it exceeds the processor's cache: no more than that. */
@@ -738,7 +734,7 @@ static int take_first(struct trace_writer *w, struct vm *vm, const struct trace_
 	if (rc)
 		return out_of_memory(err);
 	if (w->checkpoints)
-		checkpoints_begin(w->checkpoints, vm_moment(vm).icount);
+		checkpoints_begin(w->checkpoints);
 	return 0;
 }
 

@@ -434,7 +434,7 @@ static uint64_t deadline(struct replay_input *in, uint64_t icount)
 	uint64_t at = in->source.async_icount(in->source.self), end;
 
 	/* string I/O is cut where the budget ends: the same budget as in the recording gives the same pieces */
-	if (in->next->op == OP_INS || in->next->op == OP_OUTS) {
+	if (op_is_string_io(in->next->op)) {
 		end = in->next->icount + in->next->value;
 		at = end < at ? end : at;
 	}

@@ -48,7 +48,7 @@ record() {
 }
 
 best() { sort -n "$1" | head -1; }
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+median() { middle <"$1"; }
 worst() { sort -n "$1" | tail -1; }
 
 for i in $(seq "$rounds"); do

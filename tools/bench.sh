@@ -39,7 +39,6 @@ seconds() {
 	awk "BEGIN { printf \"%.3f\n\", $end - $begin }" >>"$work/$label"
 }
 
-middle() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 median() { middle <"$work/$1"; }
 # over LABEL BASE: how much longer, round by round
 over() { paste "$work/$1" "$work/$2" | awk '{ printf "%.3f\n", $1 / $2 }' | middle; }

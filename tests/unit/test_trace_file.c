@@ -433,11 +433,6 @@ static void test_restore(void **state)
 	trace_reader_close(r);
 }
 
-static bool is_string(const struct event *ev)
-{
-	return ev->op == OP_INS || ev->op == OP_OUTS;
-}
-
 static void test_cursor(void **state)
 {
 	enum { N = 150000 };
@@ -464,7 +459,8 @@ static void test_cursor(void **state)
 		assert_int_equal(trace_cursor_peek(c, &peek, NULL), 1);
 		assert_int_equal(peek->rip, all[at].rip);
 		/* no string I/O to the chunk's end, where it says so; some, where not */
-		for (k = at; k < N && k / TRACE_CHUNK_EVENTS == at / TRACE_CHUNK_EVENTS && !is_string(&all[k]); k++)
+		for (k = at; k < N && k / TRACE_CHUNK_EVENTS == at / TRACE_CHUNK_EVENTS && !op_is_string_io(all[k].op);
+		     k++)
 			;
 		assert_int_equal(trace_cursor_no_strings(c), k == N || k / TRACE_CHUNK_EVENTS != at / TRACE_CHUNK_EVENTS);
 		assert_int_equal(trace_cursor_next(c, &ev, NULL, NULL), 1);

@@ -1,6 +1,9 @@
-# lib.sh - shared by the bench scripts: a row of their table, and whether a bound did not hold.
+# lib.sh - shared by the bench scripts: a row of their table, whether a bound did not hold, a median.
 # Source it from the repository's root; a script ends with `exit $failed`.
 failed=0
+
+# the median of the numbers on standard input
+middle() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
 # row WHAT VALUE UNIT OP BOUND: one line of the table, and whether the bound holds
 row() {

@@ -139,8 +139,6 @@ static void describe_segments(const struct vcpu *c, struct frame *f)
 {
 	describe(f, &c->seg[SEG_FS], &f->fs_ok, &f->fs_base, &f->fs_window);
 	describe(f, &c->seg[SEG_GS], &f->gs_ok, &f->gs_base, &f->gs_window);
-	for (unsigned i = 0; i < SEG_COUNT; i++)
-		f->selector[i] = c->seg[i].sel;
 }
 
 /* What inline code asks about the rest of the state, after anything else ran. */

@@ -40,7 +40,6 @@ struct frame {
 	uint64_t span[SPANS];    /* what to add to an address in a span; [0] is r10 */
 	uint64_t fs_ok, fs_base; /* ok: 4 GiB readable and writable from an aligned base; else 0 */
 	uint64_t gs_ok, gs_base;
-	uint32_t selector[SEG_COUNT];
 	uint64_t fs_window, gs_window; /* host address of the segment's base in the window; where all is shut, unless ok */
 	uint64_t forwards;             /* DF is clear */
 	uint64_t x87_ok;               /* x87 state is in the host's unit, all exceptions masked, no #NM */

@@ -322,7 +322,8 @@ static bool gen_push_sreg(struct gen *g, const struct insn *in)
 	if (in->opsize != 4 || in->reg == SEG_CS || in->reg == SEG_SS)
 		return false;
 	slot = gen_push_slot(g);
-	emit_rm(&g->e, 4, 0x8b, R9, at_frame(g, offsetof(struct frame, selector) + 4u * in->reg));
+	emit_rm(&g->e, 8, 0x8b, R9, at_frame(g, offsetof(struct frame, c)));
+	emit_rm(&g->e, 4, 0x0fb7, R9, at_base(R9, (int32_t)offsetof(struct vcpu, seg[in->reg].sel))); /* movzx */
 	emit_rm(&g->e, 4, 0x89, R9, slot);
 	gen_push_done(g);
 	return true;
