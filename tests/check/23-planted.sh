@@ -28,32 +28,51 @@ compare() {
 	"$RINGSIDE" compare --format json "${more[@]}" "${args[@]:2:2*(side-1)}" "${args[@]:2*(side+1)}" "${args[1]}" "${args[2*side+1]}" >"$scratch/out" 2>"$scratch/err"
 }
 
-# ---- a handler that is slower by half or so, taken in turn with one that is not
-for i in $(seq $side); do
-	RINGSIDE_SLOW=0 record "$planted/ringside" "usual.$i" "$BUILD/guests/storm.elf" --append events=20000
-	RINGSIDE_SLOW=$slow record "$planted/ringside" "slow.$i" "$BUILD/guests/storm.elf" --append events=20000
-done
-more=(--limit 0)
-# shellcheck disable=SC2046 # lists of names
-compare $(seq -f usual.%g $side) / $(seq -f slow.%g $side)
-ok "a slow handler is a regression" equal $? 1
-ok "the counts are equal, the costs say so" json '.counts == [] and .costs_confirmed'
-ok "it is that handler, and no other" json '[.costs[] | select(.verdict == "slower" or .verdict == "faster") | [.by, .row, .verdict]] == [["insn", "rdtsc fault", "slower"]]'
-# shellcheck disable=SC2046
-compare $(seq -f slow.%g $side) / $(seq -f usual.%g $side)
-ok "the other way it is no regression" equal $? 0
-ok "but an improvement" json '.verdict == "improved"'
-
-# ---- the same against a store of runs
+# ---- a handler that is slower by half or so, taken in turn with one that is not; by compare, and against a store of runs
 history() { "$RINGSIDE" history "$@"; }
-for base in usual slow; do
-	history add --label $base "$scratch/$base.db" $(seq -f "$scratch/$base.%g" $side) || fail "history add" "$RINGSIDE history add --label $base STORE TRACE..."
+record_pairs() {
+	rm -f "$scratch"/usual.* "$scratch"/slow.*
+	for i in $(seq $side); do
+		RINGSIDE_SLOW=0 record "$planted/ringside" "usual.$i" "$BUILD/guests/storm.elf" --append events=20000
+		RINGSIDE_SLOW=$slow record "$planted/ringside" "slow.$i" "$BUILD/guests/storm.elf" --append events=20000
+	done
+	for base in usual slow; do
+		history add --label $base "$scratch/$base.db" $(seq -f "$scratch/$base.%g" $side) || fail "history add" "$RINGSIDE history add --label $base STORE TRACE..."
+	done
+}
+# shellcheck disable=SC2046 # lists of names
+compare_to() { compare $(seq -f "$1.%g" $side) / $(seq -f "$2.%g" $side); }
+# All that the store has: both sides were taken at the same times.
+# shellcheck disable=SC2046
+gate_to() { history gate --last $side "$scratch/$1.db" $(seq -f "$scratch/$2.%g" $side) >"$scratch/out"; }
+only_rdtsc() { json '[.costs[] | select(.verdict == "slower" or .verdict == "faster") | [.by, .row, .verdict]] == [["insn", "rdtsc fault", "slower"]]'; }
+gate_only_rdtsc() { equal "$(grep -o '^.* p50 .* slower$' "$scratch/out" | cut -c1-17)" "insn rdtsc fault "; }
+check_pairs() { # EACH: a command that is given a check's name and the check
+	compare_to usual slow
+	$1 "a slow handler is a regression" equal $? 1
+	$1 "the counts are equal, the costs say so" json '.counts == [] and .costs_confirmed'
+	$1 "it is that handler, and no other" only_rdtsc
+	compare_to slow usual
+	$1 "the other way it is no regression" equal $? 0
+	$1 "but an improvement" json '.verdict == "improved"'
+	gate_to usual slow
+	$1 "history gate: a slow handler is a regression" equal $? 1
+	$1 "history gate: it is that handler, and no other" gate_only_rdtsc
+	gate_to slow usual
+	$1 "history gate: the other way it is no regression" equal $? 0
+}
+# A host that is busy with something else for a part of the recordings moves more than the handler: three sets of recordings then, of which one has to be right
+# in all checks. What is wrong in the comparison is wrong in every set.
+try_check() { "${@:2}" || { held=0; echo "not in this set: $1"; head -c 4000 "$scratch/out"; }; }
+more=(--limit 0)
+for try in 1 2 3; do
+	record_pairs
+	held=1
+	check_pairs try_check
+	[ $held = 0 ] || break
+	echo "set $try of the recordings does not do"
 done
-history gate "$scratch/usual.db" $(seq -f "$scratch/slow.%g" $side) >"$scratch/out"
-ok "history gate: a slow handler is a regression" equal $? 1
-ok "it is that handler, and no other" equal "$(grep -o '^.* p50 .* slower$' "$scratch/out" | cut -c1-17)" "insn rdtsc fault "
-history gate "$scratch/slow.db" $(seq -f "$scratch/usual.%g" $side) >"$scratch/out"
-ok "the other way it is no regression" equal $? 0
+check_pairs ok
 
 # ---- an unchanged build
 for i in $(seq $pool); do record "$RINGSIDE" "same.$i" "$BUILD/guests/count.elf"; done
