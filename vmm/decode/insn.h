@@ -128,12 +128,13 @@ int insn_decode(struct insn *out, const uint8_t *bytes, unsigned avail, unsigned
 /* Lower-case name as in reports ("mov cr", "hlt"); NULL for an invalid op. Stable. */
 const char *op_name(enum op op);
 enum op_class op_class(enum op op);
-/* One that would not fault by itself: CLASS_SENS_* */
+/* INS and OUTS */
 static inline bool op_is_string_io(enum op op)
 {
 	return op == OP_INS || op == OP_OUTS;
 }
 
+/* One that would not fault by itself: CLASS_SENS_* */
 static inline bool op_is_sensitive(enum op op)
 {
 	enum op_class class = op_class(op);
